@@ -56,7 +56,9 @@ class DivergedError(UserError):
 
 def is_number(value: object) -> TypeGuard[float]:
     """True for a finite int or float; False for NaN, infinity, True, None and text."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def check_range(name: str, value: object, low: float, high: float, *, integer: bool = False) -> None:
@@ -69,8 +71,11 @@ def check_range(name: str, value: object, low: float, high: float, *, integer: b
         return
     nearest = low if not is_number(value) else min(max(value, low), high)
     nearest = round(nearest) if integer else nearest
+    shown = (
+        "a number of hundreds of digits" if isinstance(value, int) and abs(value) > 10**100 else repr(value)
+    )
     raise LimitError(
-        f"{name} is {str(value)[:40]!r}." if isinstance(value, str) else f"{name} is {str(value)[:40]}.",
+        f"{name} is {shown[:40]}.",
         f"It must be {kind} from {low:,} to {high:,}.",
         f"The nearest value that works is {nearest:,}.",
     )
