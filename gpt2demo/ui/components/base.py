@@ -1,0 +1,71 @@
+"""What the page's own components share: one gr.HTML whose script and look are files beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABCMeta
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import gradio as gr
+from gradio.component_meta import ComponentMeta, updateable
+from gradio.data_classes import _StaticFiles
+
+HERE = Path(__file__).parent
+
+
+class QuietMeta(ComponentMeta):
+    """Gradio's metaclass without its habit of writing a .pyi file beside every module with a component."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        if "__init__" in attributes:  # gradio rebuilds a component from its arguments on gr.update(...)
+            attributes["__init__"] = cast(Callable[..., Any], updateable)(attributes["__init__"])
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class Widget(gr.HTML, metaclass=QuietMeta):
+    """A custom component: `value` is always a string, the DOM is built by a script with textContent only.
+
+    The script file holds `GD.<function> = function (root, api) {...}`. `events` are the names it may trigger:
+    each becomes a listener of the component (`plot.point(fn)`), with the data in `gr.EventData`.
+    """
+
+    def __init__(
+        self,
+        value: str,
+        *,
+        function: str,
+        scripts: Iterable[Path],
+        events: Iterable[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        names = " ".join(repr(name) for name in events)
+        super().__init__(
+            value,
+            html_template=f'<div class="gd-widget gd-{function}"></div>',
+            js_on_load=(
+                f"/* triggers: {names} */ GD.start({function!r}, element, {{trigger, props, server, watch}});"
+            ),
+            head="".join(script_tag(path) for path in (HERE / "shared.js", *scripts)),
+            apply_default_css=False,
+            **kwargs,
+        )
+
+    def postprocess(self, value: object) -> str:
+        """Pass the string on as it is: the script shows it as text, never as HTML."""
+        return "" if value is None else str(value)
+
+
+def script_tag(path: Path) -> str:
+    """Let the app serve this file, and name it by a relative address that changes with its content."""
+    path = path.resolve()
+    if path not in _StaticFiles.all_paths:
+        gr.set_static_paths([path])
+    return f'<script src="gradio_api/file={path.as_posix()}?v={_fingerprint(path)}"></script>'
+
+
+@cache
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

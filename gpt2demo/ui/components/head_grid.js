@@ -1,0 +1,1 @@
+(window.GD ||= {}).heads = ({ root, box, props }) => { box.textContent = props.label; root.dataset.status = "stub"; };
