@@ -1,0 +1,126 @@
+"""Checkpoints: all that a run needs to go on exactly where it was, and proof that it is all there."""
+
+import hashlib
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt2demo.errors import FileError
+from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
+from gpt2demo.training.files import read_json, read_tensors, sync_folder, write_json, write_tensors
+from gpt2demo.training.loop import TrainingState
+from gpt2demo.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+KEPT = 2
+MANIFEST = "MANIFEST.json"
+FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """Which checkpoint a run goes on from, and why it may not repeat itself to the last bit."""
+
+    step: int
+    differences: tuple[str, ...]  # what changed since: a sentence each; none means exact
+    damaged: tuple[str, ...]  # newer checkpoints that were broken and set aside
+
+
+def fingerprint() -> dict[str, Any]:
+    """What a run's exact numbers depend on, besides its settings."""
+    return {
+        "torch": torch.__version__,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def save(folder: Path, state: TrainingState) -> Path:
+    """Writes a checkpoint of the state below `folder` and deletes all but the two newest.
+
+    Everything is written under another name first and renamed when it is on the disk, so a crash at any
+    moment leaves the older checkpoints whole and no half of this one.
+    """
+    final = folder / f"step-{state.step:06d}"
+    temporary = final.with_suffix(".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write_tensors(temporary / "weights.safetensors", to_gpt2_tensors(state.model), {"step": str(state.step)})
+    write_tensors(temporary / "optimizer.safetensors", optimizer_tensors(state.optimizers), {})
+    write_json(
+        temporary / "state.json",
+        {
+            "step": state.step,
+            "tokens": state.tokens,
+            "elapsed": state.elapsed,
+            "speed": state.speed,
+            "fingerprint": fingerprint(),
+        },
+    )
+    sums = {
+        name: {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
+        for name in FILES
+    }
+    write_json(temporary / MANIFEST, sums)
+    sync_folder(temporary)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(temporary, final)
+    sync_folder(folder)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _all(folder: Path) -> list[Path]:
+    """All finished checkpoints, oldest first."""
+    return sorted(p for p in folder.glob("step-*") if p.is_dir() and p.suffix == "")
+
+
+def verify(path: Path) -> None:
+    """Raises FileError unless every file of a checkpoint is there and is what was written."""
+    sums = read_json(path / MANIFEST)
+    for name in FILES:
+        file = path / name
+        if not file.is_file() or name not in sums or _sha256(file) != sums[name]["sha256"]:
+            raise FileError(
+                f"{name} of the checkpoint {path.name} is damaged.",
+                "Its SHA-256 must be the one that was noted when it was written.",
+                "The checkpoint before it is used instead.",
+            )
+
+
+def resume(folder: Path, state: TrainingState) -> Resumed | None:
+    """Brings the state to the newest checkpoint that is whole, or returns None when there is none.
+
+    A damaged checkpoint is renamed to `.invalid`, never deleted and never used.
+    """
+    damaged = []
+    for path in reversed(_all(folder)):
+        try:
+            verify(path)
+        except FileError:
+            path.rename(path.with_suffix(".invalid"))
+            damaged.append(path.name)
+            continue
+        load_gpt2_tensors(state.model, read_tensors(path / "weights.safetensors"))
+        load_optimizer_tensors(state.optimizers, read_tensors(path / "optimizer.safetensors"))
+        facts = read_json(path / "state.json")
+        state.step, state.tokens = facts["step"], facts["tokens"]
+        state.elapsed, state.speed = facts["elapsed"], facts["speed"]
+        then, now = facts["fingerprint"], fingerprint()
+        differences = tuple(
+            f"{name} was {then.get(name)} and is now {now[name]}"
+            for name in now
+            if then.get(name) != now[name]
+        )
+        return Resumed(step=state.step, differences=differences, damaged=tuple(damaged))
+    return None

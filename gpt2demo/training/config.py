@@ -1,0 +1,161 @@
+"""Every choice that a training run makes, and the recipes that choose well."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gpt2demo.errors import ConfigError, LimitError, check_range
+from gpt2demo.model.anatomy import count_parameters, training_memory
+from gpt2demo.model.config import GPT2Config
+
+MAX_STEPS = 1_000_000
+MAX_MINUTES = 24 * 60
+MAX_BATCH = 512
+OPTIMIZERS = ("adamw", "muon")
+DECAYS = ("cosine", "linear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What a run does, apart from the model and the text. Made by `recipe`, which knows good numbers.
+
+    The budget is given either in steps or in minutes. Raises ConfigError or LimitError.
+    """
+
+    optimizer: str  # "adamw" or "muon"
+    learning_rate: float  # the highest one, reached after the warmup
+    batch_size: int  # B: windows of text in one step
+    length: int  # T: tokens in one window
+    steps: int | None = None
+    minutes: float | None = None
+    decay: str = "linear"  # how the learning rate falls: "cosine" or "linear"
+    warmup: float = 0.03  # share of the steps in which the learning rate rises
+    final_learning_rate: float = 0.0  # as a share of the highest one
+    weight_decay: float = 0.0
+    gradient_clip: float = 0.0  # longest gradient allowed; 0 lets every gradient pass
+    beta2: float = 0.95  # how slowly AdamW forgets the size of past gradients
+    seed: int = 1337
+    threads: int = 2
+    milestones: int = 12  # how many times the run keeps its weights and writes a sample
+    snapshot_megabytes: float = 100.0  # room for those kept weights, together
+    sample_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", OPTIMIZERS), ("decay", DECAYS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{name} is {str(getattr(self, name))[:40]!r}.",
+                    f"It must be {' or '.join(allowed)}.",
+                    f"Choose {allowed[0]}.",
+                )
+        if (self.steps is None) == (self.minutes is None):
+            raise ConfigError(
+                "The run has " + ("no budget." if self.steps is None else "two budgets, steps and minutes."),
+                "It needs exactly one: a number of steps or a number of minutes.",
+                "Fill in one of them.",
+            )
+        if self.steps is not None:
+            check_range("steps", self.steps, 1, MAX_STEPS, integer=True)
+        if self.minutes is not None:
+            check_range("minutes", self.minutes, 0.05, MAX_MINUTES)
+        check_range("learning_rate", self.learning_rate, 1e-7, 1.0)
+        check_range("batch_size", self.batch_size, 1, MAX_BATCH, integer=True)
+        check_range("length", self.length, 2, 1_024, integer=True)
+        check_range("warmup", self.warmup, 0.0, 0.5)
+        check_range("final_learning_rate", self.final_learning_rate, 0.0, 1.0)
+        check_range("weight_decay", self.weight_decay, 0.0, 1.0)
+        check_range("gradient_clip", self.gradient_clip, 0.0, 1_000.0)
+        check_range("beta2", self.beta2, 0.0, 0.9999)
+        check_range("seed", self.seed, 0, 2**63 - 1, integer=True)
+        check_range("threads", self.threads, 1, 64, integer=True)
+        check_range("milestones", self.milestones, 0, 100, integer=True)
+        check_range("snapshot_megabytes", self.snapshot_megabytes, 0, 10_000)
+        if len(self.sample_prompt) > 1_000:
+            raise LimitError(
+                f"The sample prompt has {len(self.sample_prompt):,} characters.",
+                "At most 1,000 are used.",
+                "Shorten it.",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields by name, ready for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "TrainingConfig":
+        """Reads what `to_json` wrote; raises ConfigError for anything else."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ConfigError(
+                f"The run's settings cannot be read ({str(error)[:120]}).",
+                "They must be the ones that this program wrote.",
+                "Start a new run with the same text.",
+            ) from error
+
+
+# nanoGPT's documented numbers for a laptop CPU: the yardstick that the literature has.
+ADAMW: Mapping[str, Any] = {
+    "learning_rate": 1e-3,
+    "decay": "cosine",
+    "warmup": 0.05,
+    "final_learning_rate": 0.1,
+    "weight_decay": 0.1,
+    "gradient_clip": 1.0,
+    "beta2": 0.99,
+    "steps": 2_000,
+}
+# Found by measurement (README, "Speed"): about a third of AdamW's tokens for the same loss.
+MUON: Mapping[str, Any] = {
+    "learning_rate": 0.03,
+    "decay": "linear",
+    "warmup": 0.03,
+    "final_learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "gradient_clip": 0.0,
+    "beta2": 0.95,
+    "steps": 600,
+}
+
+
+def recipe(optimizer: str, model: GPT2Config, **changes: Any) -> TrainingConfig:
+    """Good numbers for this optimiser and this size of model; `changes` replace single ones.
+
+    The learning rate falls with the width beyond 128 channels, as larger models want smaller steps.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"optimizer is {str(optimizer)[:40]!r}.", f"It must be {' or '.join(OPTIMIZERS)}.", "Choose muon."
+        )
+    numbers: dict[str, Any] = dict(ADAMW if optimizer == "adamw" else MUON)
+    numbers["learning_rate"] *= min(1.0, (128 / model.n_embd) ** 0.5)
+    numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
+    if changes.get("minutes") is not None:
+        numbers["steps"] = None
+    numbers |= {name: value for name, value in changes.items() if value is not None}
+    return TrainingConfig(**numbers)
+
+
+def check_fits(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int) -> None:
+    """Refuses a run that would need more memory than there is, before anything is allocated.
+
+    Raises LimitError with the predicted need and the largest batch that fits.
+    """
+    if training.length > model.n_positions:
+        raise LimitError(
+            f"The windows are {training.length} tokens long.",
+            f"This model reads at most {model.n_positions} at once.",
+            f"The nearest value that works is {model.n_positions}.",
+        )
+    need = training_memory(model, batch_size=training.batch_size, length=training.length)
+    if need <= memory_bytes:
+        return
+    empty = training_memory(model, batch_size=0, length=training.length)
+    one = training_memory(model, batch_size=1, length=training.length) - empty
+    largest = (memory_bytes - empty) // one
+    raise LimitError(
+        f"Training {count_parameters(model):,} parameters with batches of {training.batch_size} × "
+        f"{training.length} tokens needs about {need / 1e9:.1f} GB of memory.",
+        f"This machine lends {memory_bytes / 1e9:.1f} GB to a run.",
+        f"The largest batch that fits is {largest}." if largest >= 1 else "Choose a smaller model.",
+    )

@@ -1,0 +1,219 @@
+"""A run is a folder: its model, its text, its settings and its diary, each in a file that others can read."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+
+from gpt2demo.errors import ConfigError, NotFoundError
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
+from gpt2demo.text.corpus import Corpus, Document
+from gpt2demo.text.tokenizers import Tokenizer
+from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
+from gpt2demo.training.journal import Journal, RunStatus
+from gpt2demo.training.lock import is_held
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run was made from, written once when it begins."""
+
+    title: str
+    created: float  # seconds since 1970
+    preset: str
+    tokenizer: str  # "char" or "bpe"
+    documents: tuple[str, ...]  # the names of the files
+    characters: int
+    command: str  # what a person types to make the same run
+    training: TrainingConfig
+
+
+class RunFolder:
+    """The folder of one run. Making this object reads nothing; each method reads what it needs.
+
+    read_only: for runs that came with the program.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+
+    @property
+    def snapshots(self) -> Path:
+        """Where the weights of earlier steps are kept, in half precision."""
+        return self.path / "snapshots"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the worker for as long as it works."""
+        return self.path / "worker.lock"
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        title: str,
+        preset: str,
+        model: GPT2Config,
+        training: TrainingConfig,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        sources: tuple[str, ...] = (),
+    ) -> "RunFolder":
+        """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
+
+        sources: how the texts are written in the command that repeats the run. Raises ConfigError when the
+        folder already holds something.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(
+                f"{path.name} exists and is not empty.",
+                "A new run needs a folder of its own.",
+                "Choose another name, or continue the run that is there.",
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path)
+        write_json(path / "corpus.json", {"documents": [asdict(document) for document in corpus.documents]})
+        tokenizer.save(path / "tokenizer.json")
+        write_json(
+            path / "tokenizer_config.json",
+            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.n_positions},
+        )
+        write_json(path / "config.json", model.to_json())
+        names = tuple(document.name for document in corpus.documents)
+        write_json(
+            path / "run.json",
+            {
+                "title": title,
+                "created": time.time(),
+                "preset": preset,
+                "tokenizer": tokenizer.kind,
+                "documents": names,
+                "characters": sum(len(document.text) for document in corpus.documents),
+                "command": _command(sources or names, preset, tokenizer, training, path.name),
+                "training": training.to_json(),
+            },
+        )
+        folder.journal().tell(state="waiting", wanted="run")
+        return folder
+
+    def facts(self) -> RunFacts:
+        """What the run was made from. Raises NotFoundError when there is no run in this folder."""
+        if not (self.path / "run.json").is_file():
+            raise NotFoundError(
+                f"There is no run in {self.path.name}.",
+                "A run's folder holds a run.json.",
+                "Choose another run, or start a new one.",
+            )
+        data = read_json(self.path / "run.json")
+        return RunFacts(
+            **data
+            | {
+                "documents": tuple(data["documents"]),
+                "training": TrainingConfig.from_json(data["training"]),
+            }
+        )
+
+    def journal(self) -> Journal:
+        """The run's diary."""
+        return Journal(self.path / "run.sqlite", read_only=self.read_only)
+
+    def status(self) -> RunStatus:
+        """How the run is doing. One that says it is at work while nobody is was interrupted."""
+        status = self.journal().status()
+        if status.state in ("starting", "running") and not self.read_only and not is_held(self.lock):
+            message = "The training process ended unexpectedly. Nothing before the last checkpoint is lost."
+            return replace(status, state="interrupted", message=message)
+        return status
+
+    def corpus(self) -> Corpus:
+        """The texts that the run learns from."""
+        documents = read_json(self.path / "corpus.json")["documents"]
+        return Corpus(tuple(Document(**d | {"notices": tuple(d["notices"])}) for d in documents))
+
+    def tokenizer(self) -> Tokenizer:
+        """The run's own tokenizer."""
+        return Tokenizer.load(self.path / "tokenizer.json")
+
+    def config(self) -> GPT2Config:
+        """The shape of the run's model."""
+        return GPT2Config.from_json(read_json(self.path / "config.json"))
+
+    def save_model(self, model: GPT2, step: int) -> None:
+        """Writes the newest weights under GPT-2's names, for this program and every other."""
+        write_tensors(self.path / "model.safetensors", to_gpt2_tensors(model), {"step": str(step)})
+
+    def save_snapshot(self, model: GPT2, step: int) -> None:
+        """Keeps the weights of a step for looking back, in half precision to save room."""
+        self.snapshots.mkdir(exist_ok=True)
+        halves = {name: tensor.half() for name, tensor in to_gpt2_tensors(model).items()}
+        write_tensors(self.snapshots / f"step-{step:06d}.safetensors", halves, {"step": str(step)})
+
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """The steps whose weights can be looked at, in order; the newest ones are in full precision."""
+        kept = {int(p.stem.removeprefix("step-")) for p in self.snapshots.glob("step-*.safetensors")}
+        newest = self.newest_step()
+        return tuple(sorted(kept | ({newest} if newest is not None else set())))
+
+    def newest_step(self) -> int | None:
+        """The step of the newest weights that can be used, or None before there are any."""
+        path = self.path / "model.safetensors"
+        return model_file_step(path) if path.is_file() else None
+
+    def load_model(self, step: int | None = None) -> tuple[GPT2, int]:
+        """The model as it was at a step (default: the newest), in eval mode. → model, step
+
+        Raises NotFoundError, naming the steps there are, for a step that was not kept.
+        """
+        newest = self.newest_step()
+        step = newest if step is None else step
+        if step is None or (step != newest and step not in self.snapshot_steps()):
+            known = ", ".join(str(s) for s in self.snapshot_steps())
+            raise NotFoundError(
+                "This run has no weights yet." if not known else f"The weights of step {step} were not kept.",
+                f"This run has those of the steps {known}."
+                if known
+                else "The first are kept within seconds.",
+                "Choose one of these." if known else "Wait a moment.",
+            )
+        name = "model.safetensors" if step == newest else f"snapshots/step-{step:06d}.safetensors"
+        model = GPT2(self.config()).eval()
+        load_gpt2_tensors(model, read_tensors(self.path / name))
+        return model.requires_grad_(False), step
+
+
+def model_file_step(path: Path) -> int:
+    """Reads from a safetensors header which step its weights belong to, without reading the weights."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+    return int(metadata.get("step", "0"))
+
+
+def _command(
+    sources: tuple[str, ...], preset: str, tokenizer: Tokenizer, training: TrainingConfig, out: str
+) -> str:
+    """The command that makes the same run again."""
+    words: list[Any] = [
+        "python",
+        "-m",
+        "gpt2demo",
+        "train",
+        "--text",
+        *sources,
+        "--tokenizer",
+        tokenizer.kind,
+    ]
+    if tokenizer.kind == "bpe":
+        words += ["--vocab-size", tokenizer.vocab_size]
+    words += ["--preset", preset, "--optimizer", training.optimizer]
+    words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
+    words += ["--seed", training.seed, "--out", out]
+    return shlex.join(str(word) for word in words)

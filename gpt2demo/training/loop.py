@@ -1,0 +1,189 @@
+"""The training loop: read a batch, measure the error, find who is to blame, change the weights a little."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gpt2demo.errors import DivergedError
+from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.text.batches import TokenData, batch, validation_windows
+from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
+from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
+
+VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
+VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
+EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStep:
+    """What is known about a model after `step` updates, and about the update that it is about to get.
+
+    Losses are in nats per token. Only every so many steps is there a validation loss, together with the
+    share of held-out tokens that the model's first guess gets right.
+    """
+
+    step: int
+    tokens: int  # training tokens read before this step
+    train_loss: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_second: float
+    elapsed: float  # seconds of training so far, pauses left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How well a model foretells a text it has not been trained on."""
+
+    loss: float  # nats per token
+    accuracy: float  # share of tokens whose right next token was the first guess
+    tokens: int
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Everything that changes while training: the model, the optimisers' memories, and the position."""
+
+    model: GPT2
+    optimizers: tuple[Optimizer, ...]
+    step: int = 0
+    tokens: int = 0
+    elapsed: float = 0.0
+    speed: float = field(default=0.0)  # tokens per second, over the last few seconds
+
+
+def new_state(model: GPT2, config: TrainingConfig) -> TrainingState:
+    """The state of a run that is about to begin."""
+    return TrainingState(model=model, optimizers=make_optimizers(model, config))
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss: minus the logarithm of the probability that the right next token was given, on average.
+
+    (B, T, V), (B, T) → () in nats per token.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+@torch.no_grad()
+def evaluate(model: GPT2, tokens: Tensor, *, length: int, max_tokens: int) -> Evaluation:
+    """Measures the model on the same windows of a held-out text, every time it is asked.
+
+    tokens: (N,) held-out ids; `max_tokens` bounds how many are read, in evenly spaced windows of `length`.
+    """
+    inputs, targets = validation_windows(tokens, length=length, max_tokens=max_tokens)  # (N, T) each
+    at_once = max(1, EVALUATION_BATCH // length)
+    was_training = model.training
+    model.eval()
+    loss, right = 0.0, 0
+    for start in range(0, len(inputs), at_once):
+        x, y = inputs[start : start + at_once], targets[start : start + at_once]
+        logits = model(x)
+        loss += cross_entropy(logits, y).item() * y.numel()
+        right += int((logits.argmax(-1) == y).sum())
+    model.train(was_training)
+    return Evaluation(loss=loss / targets.numel(), accuracy=right / targets.numel(), tokens=targets.numel())
+
+
+def validation_tokens(model: GPT2, config: TrainingConfig) -> int:
+    """How many held-out tokens one point of the validation curve reads: fixed for a run, and affordable."""
+    affordable = int(VALIDATION_WORK / count_parameters(model.config))
+    return max(2 * config.length, min(VALIDATION_TOKENS, affordable))
+
+
+def train(
+    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int
+) -> Iterator[TrainStep]:
+    """Trains from where the state stands up to `steps` updates, changing the state in place.
+
+    Yields one TrainStep for every update, after it was made, and a last one for the finished model. Batch,
+    learning rate and dropout are pure functions of (seed, step): stopping and going on changes nothing.
+    Raises DivergedError before an update that is not a number could touch the weights.
+    """
+    interval = evaluation_interval(steps)
+    held_out = validation_tokens(state.model, config)
+    while state.step <= steps:
+        began = time.perf_counter()
+        last = state.step == steps
+        evaluated = state.step % interval == 0 or last
+        evaluation = (
+            evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
+            if evaluated
+            else None
+        )
+        share = learning_rate_share(state.step, steps, config) if not last else 0.0
+        computed = time.perf_counter()
+        loss, norm = _update(state, data, config, share, learn=not last)
+        now = time.perf_counter()
+        read = config.batch_size * config.length
+        _measure_speed(state, read, now - computed)
+        state.elapsed += now - began
+        record = TrainStep(
+            step=state.step,
+            tokens=state.tokens,
+            train_loss=loss,
+            val_loss=evaluation.loss if evaluation else None,
+            val_accuracy=evaluation.accuracy if evaluation else None,
+            learning_rate=config.learning_rate * share,
+            gradient_norm=norm,
+            tokens_per_second=state.speed,
+            elapsed=state.elapsed,
+        )
+        if not last:
+            state.tokens += read
+            state.step += 1
+        yield record
+        if last:
+            return
+
+
+def _update(
+    state: TrainingState, data: TokenData, config: TrainingConfig, share: float, *, learn: bool
+) -> tuple[float, float]:
+    """One step of gradient descent (or, without `learn`, only its measurement). → loss, gradient norm"""
+    model = state.model
+    model.train()
+    if model.config.dropout:
+        torch.manual_seed((config.seed * 1_000_003 + state.step) % 2**63)
+    inputs, targets = batch(
+        data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
+    )
+    loss = cross_entropy(model(inputs), targets)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if config.gradient_clip:
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    else:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    value, length = loss.item(), norm.item()
+    if not (math.isfinite(value) and math.isfinite(length)):
+        raise DivergedError(
+            f"At step {state.step} the loss became {value} with a gradient of length {length} "
+            f"at the learning rate {config.learning_rate * share:.3g}.",
+            "The weights before this step were kept.",
+            f"Train again with a learning rate of {config.learning_rate / 10:.3g}.",
+        )
+    if learn:
+        set_learning_rate(state.optimizers, share)
+        for optimizer in state.optimizers:
+            optimizer.step()
+    return value, length
+
+
+def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:
+    """Keeps a running mean of the speed that forgets what is more than about two seconds old."""
+    now = tokens / max(seconds, 1e-9)
+    weight = 1 - math.exp(-seconds / 2) if state.speed else 1.0
+    state.speed += weight * (now - state.speed)

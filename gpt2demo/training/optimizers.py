@@ -1,0 +1,85 @@
+"""Optimisers: how the weights are changed once the gradients are known."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.training.config import TrainingConfig
+
+NEWTON_SCHULZ_STEPS = 5
+MUON_MOMENTUM = 0.9
+# The embeddings and the vectors (biases, LayerNorms) are trained by AdamW even in a Muon run, at these
+# shares of Muon's learning rate: tables of single tokens get few gradients and want larger steps.
+EMBEDDING_SHARE = 2 / 3
+VECTOR_SHARE = 1 / 3
+
+
+def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...]:
+    """The optimisers that together train every parameter of the model exactly once.
+
+    AdamW (Loshchilov and Hutter 2019) for everything, or Muon (Jordan et al. 2024) for the matrices inside
+    the blocks: it makes each update orthogonal, so that it moves all directions equally far.
+    """
+    named = dict(model.named_parameters())
+    matrices = {name: p for name, p in named.items() if p.dim() == 2}
+    vectors = [p for p in named.values() if p.dim() < 2]
+    betas = (0.9, config.beta2)
+    rate = config.learning_rate
+    if config.optimizer == "adamw":
+        groups = [
+            {"params": list(matrices.values()), "weight_decay": config.weight_decay, "lr": rate},
+            {"params": vectors, "weight_decay": 0.0, "lr": rate},
+        ]
+        return _remember_rates(AdamW(groups, betas=betas, fused=True))
+    inside = [p for name, p in matrices.items() if name.startswith("h.")]
+    tables = [p for name, p in matrices.items() if not name.startswith("h.")]
+    muon = Muon(
+        inside,
+        lr=rate,
+        weight_decay=config.weight_decay,
+        momentum=MUON_MOMENTUM,
+        ns_steps=NEWTON_SCHULZ_STEPS,
+    )
+    groups = [
+        {"params": tables, "weight_decay": config.weight_decay, "lr": rate * EMBEDDING_SHARE},
+        {"params": vectors, "weight_decay": 0.0, "lr": rate * VECTOR_SHARE},
+    ]
+    return _remember_rates(muon, AdamW(groups, betas=betas, fused=True))
+
+
+def _remember_rates(*optimizers: Optimizer) -> tuple[Optimizer, ...]:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["highest_lr"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rate(optimizers: Iterable[Optimizer], share: float) -> None:
+    """Sets every group's learning rate to this share of its highest one."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["highest_lr"] * share
+
+
+def optimizer_tensors(optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
+    """Everything the optimisers remember, as named tensors: "0.17.momentum_buffer" and so on."""
+    tensors = {}
+    for number, optimizer in enumerate(optimizers):
+        for index, memory in optimizer.state_dict()["state"].items():
+            for key, value in memory.items():
+                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous()
+    return tensors
+
+
+def load_optimizer_tensors(optimizers: Iterable[Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Gives the optimisers back what `optimizer_tensors` took."""
+    for number, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            owner, index, key = name.split(".", 2)
+            if int(owner) == number:
+                state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,37 @@
+"""When things happen in a run: how the learning rate rises and falls, and when the run looks at itself."""
+
+import math
+
+from gpt2demo.training.config import TrainingConfig
+
+
+def learning_rate_share(step: int, steps: int, config: TrainingConfig) -> float:
+    """Which share of the highest learning rate step number `step` uses: first a rise, then a fall.
+
+    A pure function of the step, so that a resumed run goes on exactly where it was. The fall is a half
+    cosine (Loshchilov and Hutter 2017, equation 5) or a straight line. step: 0 … steps - 1. → 0 … 1
+    """
+    rise = round(config.warmup * steps)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    fallen = (step - rise) / max(1, steps - rise)  # 0 at the top, 1 after the last step
+    height = 0.5 * (1 + math.cos(math.pi * fallen)) if config.decay == "cosine" else 1 - fallen
+    return config.final_learning_rate + (1 - config.final_learning_rate) * height
+
+
+def milestones(steps: int, count: int) -> tuple[int, ...]:
+    """At which steps a run keeps its weights and writes a sample: often early, rarely late.
+
+    A model changes most in its first moments, so the steps are spaced evenly on a logarithmic scale, from 0
+    over about 1/300 of the run to its end. → at most `count` steps, 0 first, `steps` last.
+    """
+    if count < 2:
+        return (steps,) if count else ()
+    first = max(1.0, steps / 300)
+    growth = (steps / first) ** (1 / max(1, count - 2))
+    return tuple(sorted({0, *(round(first * growth**i) for i in range(count - 1)), steps}))
+
+
+def evaluation_interval(steps: int) -> int:
+    """Every how many steps the validation loss is measured: about twenty times in a run."""
+    return max(1, steps // 20)

@@ -1,0 +1,278 @@
+"""The worker: trains one run from its folder and writes everything down there, whoever is watching."""
+
+import copy
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import FrameType
+
+import torch
+
+from gpt2demo.errors import UserError
+from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.text.batches import TokenData, encode_corpus
+from gpt2demo.text.tokenizers import Tokenizer
+from gpt2demo.training import checkpoint
+from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.journal import Journal, Sample
+from gpt2demo.training.lock import hold
+from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train, validation_tokens
+from gpt2demo.training.schedule import evaluation_interval, milestones
+
+FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
+CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
+CALIBRATION_SECONDS = 1.5
+OVERTIME = 1.3  # a run with a budget in minutes ends here even if the machine became slower
+FINAL_TOKENS = 262_144  # held-out tokens read at most for the result at the end
+FINAL_WORK = 1e12  # ... and at most this many parameters times tokens, so that large models end in time too
+BYTES_PER_SNAPSHOT_NUMBER = 2
+
+FAREWELLS = {
+    "done": "Finished after {step:,} steps.",
+    "paused": "Paused after {step:,} steps; everything is saved.",
+    "stopped": "Stopped after {step:,} steps; everything is saved.",
+    "interrupted": "Asked to leave after {step:,} steps; everything is saved.",
+}
+
+WriteSample = Callable[[GPT2, Tokenizer, str, int], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a worker's shift ended."""
+
+    state: str  # done, paused, stopped or interrupted
+    step: int
+    tokens: int
+    train_loss: float
+    val_loss: float
+    seconds: float
+    tokens_per_second: float
+    parameters: int
+
+
+class Worker:
+    """Trains the run in a folder until it is done, or until somebody wants it paused or stopped.
+
+    write_sample: (model, tokenizer, prompt, seed) → text, which shows what the model can write by now; it is
+    given from outside because training does not know how to generate. `shift` does the work; afterwards
+    `outcome` says how it ended.
+    """
+
+    def __init__(self, folder: RunFolder, write_sample: WriteSample) -> None:
+        self.folder = folder
+        self.write_sample = write_sample
+        self.journal: Journal = folder.journal()
+        self.outcome: Outcome | None = None
+        self._pending: list[TrainStep] = []
+        self._terminated = threading.Event()
+        self._flushed = self._saved = time.monotonic()
+        self._save_cost = 0.0
+
+    def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Asks the worker to save and leave at the next step; can be used as a signal handler."""
+        self._terminated.set()
+
+    def shift(self) -> Iterator[TrainStep]:
+        """Does the work, yielding each step after it was made. Whatever goes wrong is noted in the diary."""
+        with hold(self.folder.lock):
+            try:
+                yield from self._shift()
+            except UserError as error:
+                self._note("failed", str(error))
+                raise
+            except Exception as error:
+                self._note("failed", f"A fault in the program ended the training ({type(error).__name__}).")
+                raise
+
+    def _note(self, state: str, message: str) -> None:
+        self._flush()
+        self.journal.tell(state=state, message=message)
+        self.journal.add_event(message)
+
+    def _shift(self) -> Iterator[TrainStep]:
+        self.journal.tell(state="starting", message="", heartbeat=time.time())
+        config = self.folder.facts().training
+        torch.set_num_threads(config.threads)
+        tokenizer = self.folder.tokenizer()
+        data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length)
+        model = GPT2(self.folder.config(), seed=config.seed)
+        state = new_state(model, config)
+        self._resume(state)
+        steps = self._plan(state, data, config)
+        looks = frozenset(milestones(steps, self._affordable(model, config)))
+        writes = frozenset(milestones(steps, config.milestones))
+        self.journal.tell(state="running", wanted="run", heartbeat=time.time())
+        self._look(state, tokenizer, config, looks, writes)
+        if state.step == 0:
+            self._save(state)  # from now on there is something to look at, and to go on from
+        for record in train(state, data, config, steps=steps):
+            self._pending.append(record)
+            if record.step < steps:  # the last record is no update: what belongs to it was done before
+                self._look(state, tokenizer, config, looks, writes)
+            ending = self._ending(state, config) if record.step < steps else "done"
+            yield record
+            if ending:
+                self._end(state, data, config, ending)
+                return
+
+    def _resume(self, state: TrainingState) -> None:
+        resumed = checkpoint.resume(self.folder.path / "checkpoints", state)
+        if resumed is None:
+            self.journal.add_event("Training began.")
+            return
+        for name in resumed.damaged:
+            self.journal.add_event(f"The checkpoint {name} is damaged and was set aside.")
+        exact = "exactly" if not resumed.differences else "not exactly: " + "; ".join(resumed.differences)
+        self.journal.add_event(f"Training went on from step {resumed.step}, {exact}.")
+
+    def _plan(self, state: TrainingState, data: TokenData, config: TrainingConfig) -> int:
+        """How many steps the budget buys. Minutes are turned into steps once, by trying out this machine.
+
+        The plan is written down, because the learning rate depends on it: a resumed run must not plan anew.
+        """
+        planned = self.journal.status().steps_planned or config.steps
+        if planned is None:
+            assert config.minutes is not None
+            planned = steps_for(state.model, data, config, seconds=60 * config.minutes)
+        self.journal.tell(steps_planned=planned)
+        return planned
+
+    def _affordable(self, model: GPT2, config: TrainingConfig) -> int:
+        """How many snapshots the room given for them holds."""
+        each = BYTES_PER_SNAPSHOT_NUMBER * count_parameters(model.config)
+        # the newest weights are kept anyway, so the last milestone needs no room
+        room = int(config.snapshot_megabytes * 1e6) // each
+        return min(config.milestones, room + 1) if room else 0
+
+    def _look(
+        self,
+        state: TrainingState,
+        tokenizer: Tokenizer,
+        config: TrainingConfig,
+        looks: frozenset[int],
+        writes: frozenset[int],
+    ) -> None:
+        """Keeps the weights and writes a sample, if this step is a milestone. Repeating changes nothing."""
+        last = max(writes, default=0)
+        if state.step in looks and state.step < last:
+            self.folder.save_snapshot(state.model, state.step)
+        if state.step in writes:
+            state.model.eval()
+            text = self.write_sample(state.model, tokenizer, config.sample_prompt, config.seed)
+            state.model.train()
+            self.journal.add_sample(Sample(step=state.step, prompt=config.sample_prompt, text=text))
+
+    def _ending(self, state: TrainingState, config: TrainingConfig) -> str:
+        """Writes the diary, saves, reads what people want, each in its time. → the state to end in, or ''"""
+        now = time.monotonic()
+        if self._terminated.is_set():
+            return "interrupted"
+        if now - self._flushed < FLUSH_SECONDS:
+            return ""
+        self._flush()
+        if now - self._saved > max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_cost):
+            self._save(state)
+        if config.minutes is not None and state.elapsed > OVERTIME * 60 * config.minutes:
+            return "done"
+        return {"pause": "paused", "stop": "stopped"}.get(self.journal.status().wanted, "")
+
+    def _flush(self) -> None:
+        different = self.journal.add_steps(self._pending)
+        self._pending.clear()
+        self._flushed = time.monotonic()
+        self.journal.tell(heartbeat=time.time())
+        if different:
+            self.journal.add_event(
+                f"The steps {different[0]} to {different[-1]} did not repeat exactly after the resume."
+            )
+
+    def _save(self, state: TrainingState) -> None:
+        began = time.monotonic()
+        self._flush()
+        checkpoint.save(self.folder.path / "checkpoints", state)
+        self.folder.save_model(state.model, state.step)
+        self.journal.tell(checkpoint_step=state.step)
+        self._saved = time.monotonic()
+        self._save_cost = self._saved - began
+
+    def _end(self, state: TrainingState, data: TokenData, config: TrainingConfig, ending: str) -> None:
+        """Saves, measures the result on all held-out text where there is time for that, and says goodbye."""
+        self._save(state)
+        record = self.journal.last_step()
+        measured = self.journal.validation()
+        assert record is not None and measured
+        val_loss = measured[-1].val_loss
+        if ending in ("done", "stopped"):
+            self.journal.tell(message="Measuring the result on the held-out text.")
+            result = evaluate(
+                state.model,
+                data.validation,
+                length=config.length,
+                max_tokens=_final_tokens(state.model, config),
+            )
+            val_loss = result.loss
+            self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
+        message = FAREWELLS[ending].format(step=state.step)
+        self.journal.add_event(message)
+        self.journal.tell(state=ending, message=message)
+        assert val_loss is not None
+        self.outcome = self._outcome(state, record.train_loss, val_loss, ending)
+
+    def _outcome(self, state: TrainingState, train_loss: float, val_loss: float, ending: str) -> Outcome:
+        return Outcome(
+            state=ending,
+            step=state.step,
+            tokens=state.tokens,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            seconds=state.elapsed,
+            tokens_per_second=state.tokens / max(state.elapsed, 1e-9),
+            parameters=count_parameters(state.model.config),
+        )
+
+
+def _final_tokens(model: GPT2, config: TrainingConfig) -> int:
+    affordable = int(FINAL_WORK / count_parameters(model.config))
+    return max(2 * config.length, min(FINAL_TOKENS, affordable))
+
+
+def steps_for(model: GPT2, data: TokenData, config: TrainingConfig, *, seconds: float) -> int:
+    """How many steps fit into a time on this machine, found by training a copy for a moment.
+
+    The evaluations that the run will make are counted too. The model itself stays untouched. → at least 1
+    """
+    trial = new_state(copy.deepcopy(model), config)
+    imagined = replace(config, steps=10**6, minutes=None)
+    moment = min(CALIBRATION_SECONDS, seconds / 10)
+    times: list[float] = []
+    for record in train(trial, data, imagined, steps=10**6):
+        times.append(record.elapsed)
+        if record.elapsed - times[0] > moment and len(times) > 3:
+            break
+    warm = min(3, len(times) - 2)
+    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
+    began = time.perf_counter()
+    evaluate(trial.model, data.validation, length=config.length, max_tokens=validation_tokens(model, config))
+    evaluation = time.perf_counter() - began
+    many = max(1, int(seconds / each))
+    looks = many // evaluation_interval(many) + 1
+    return max(1, int((seconds - looks * evaluation) / each))
+
+
+def obey_signals(worker: Worker) -> None:
+    """Makes SIGTERM and Ctrl-C mean: save, and leave."""
+    signal.signal(signal.SIGTERM, worker.terminate)
+    signal.signal(signal.SIGINT, worker.terminate)
+
+
+def be_nice() -> None:
+    """Lets the page go first when both want the processor, where the system knows how."""
+    if hasattr(os, "nice"):
+        os.nice(5)
