@@ -1,0 +1,1 @@
+"""Looking inside a model: hooks in, frozen records of numbers out."""
