@@ -79,6 +79,7 @@ class RunFolder:
                 "A new run needs a folder of its own.",
                 "Choose another name, or continue the run that is there.",
             )
+        tokenizer.encode(training.sample_prompt)  # refuses characters that the model will not know
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         write_json(path / "corpus.json", {"documents": [asdict(document) for document in corpus.documents]})

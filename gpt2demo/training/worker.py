@@ -1,7 +1,6 @@
 """The worker: trains one run from its folder and writes everything down there, whoever is watching."""
 
 import copy
-import os
 import signal
 import threading
 import time
@@ -270,9 +269,3 @@ def obey_signals(worker: Worker) -> None:
     """Makes SIGTERM and Ctrl-C mean: save, and leave."""
     signal.signal(signal.SIGTERM, worker.terminate)
     signal.signal(signal.SIGINT, worker.terminate)
-
-
-def be_nice() -> None:
-    """Lets the page go first when both want the processor, where the system knows how."""
-    if hasattr(os, "nice"):
-        os.nice(5)
