@@ -161,9 +161,7 @@ def theme() -> gr.themes.Base:
     colours = {key: f"var(--gd-{name})" for key, name in GRADIO_COLOURS.items()}
     dark = {f"{key}_dark": value for key, value in colours.items()}
     dark |= {f"{key}_dark": value for key, value in GRADIO_SHAPES.items() if "fill" in key or "width" in key}
-    known = base.set.__code__.co_varnames
-    settings = {key: value for key, value in {**colours, **GRADIO_SHAPES, **dark}.items() if key in known}
-    return base.set(**settings)
+    return base.set(**colours, **GRADIO_SHAPES, **dark)
 
 
 def css() -> str:

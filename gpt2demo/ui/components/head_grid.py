@@ -68,7 +68,7 @@ class HeadGrid(Widget):
         super().__init__(
             value,
             function="heads",
-            scripts=(HERE / "head_grid.js",),
+            scripts=(HERE / "pen.js", HERE / "head_grid.js"),
             events=("select",),
             label=label,
             placeholder=placeholder,

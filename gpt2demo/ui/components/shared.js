@@ -59,8 +59,9 @@ window.GD = Object.assign(window.GD || {}, {
     let asked = 0;
     new ResizeObserver(() => {
       const now = box.clientWidth;
-      if (!now || now === width) return;
+      if (now === width) return;
       width = now;
+      if (!now) return; // in a closed tab: drawn again when it opens
       cancelAnimationFrame(asked);
       asked = requestAnimationFrame(() => redraw("size"));
     }).observe(box);
@@ -133,4 +134,4 @@ window.GD = Object.assign(window.GD || {}, {
     },
   },
 });
-addEventListener("scroll", () => GD.tip.hide(), { capture: true, passive: true });
+for (const moved of ["wheel", "touchmove"]) addEventListener(moved, () => GD.tip.hide(), { passive: true });
