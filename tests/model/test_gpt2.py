@@ -168,7 +168,7 @@ def test_other_architectures_are_refused_by_name(config):
             GPT2Config.from_json({**config.to_json(), **change})
     with pytest.raises(ConfigError, match="names only"):
         GPT2Config.from_json({"vocab_size": 3})
-    with pytest.raises(ConfigError, match="nano, micro"):
+    with pytest.raises(ConfigError, match="pico, nano, micro"):
         preset("giant", vocab_size=10)
 
 
