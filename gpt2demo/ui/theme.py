@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -159,9 +160,10 @@ def theme() -> gr.themes.Base:
     """Gradio's theme for this page: system fonts only, nothing is fetched."""
     base = gr.themes.Base(font=list(SANS), font_mono=list(MONO), text_size="md", radius_size="md")
     colours = {key: f"var(--gd-{name})" for key, name in GRADIO_COLOURS.items()}
-    dark = {f"{key}_dark": value for key, value in colours.items()}
-    dark |= {f"{key}_dark": value for key, value in GRADIO_SHAPES.items() if "fill" in key or "width" in key}
-    return base.set(**colours, **GRADIO_SHAPES, **dark)
+    settings = {**colours, **GRADIO_SHAPES}
+    known = inspect.signature(base.set).parameters  # where gradio tells dark apart, ours switch by themselves
+    dark = {f"{key}_dark": value for key, value in settings.items() if f"{key}_dark" in known}
+    return base.set(**settings, **dark)
 
 
 def css() -> str:

@@ -53,6 +53,10 @@ class Widget(gr.HTML, metaclass=QuietMeta):
             **kwargs,
         )
 
+    def get_config(self) -> dict[str, Any]:  # type: ignore[override]
+        """Leave out what is no data: gradio takes arguments for attributes, and `click` is a listener."""
+        return {key: value for key, value in super().get_config().items() if not callable(value)}
+
     def postprocess(self, value: object) -> str:
         """Pass the string on as it is: the script shows it as text, never as HTML."""
         return "" if value is None else str(value)
