@@ -9,16 +9,20 @@ from typing import Any
 
 import safetensors
 
-from gpt2demo.errors import ConfigError, NotFoundError
+from gpt2demo.errors import ConfigError, FileError, NotFoundError
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
+from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
+
+
+AT_WORK = ("starting", "running")  # the states in which a worker must be alive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,9 @@ class RunFacts:
     tokenizer: str  # "char" or "bpe"
     documents: tuple[str, ...]  # the names of the files
     characters: int
+    tokens: int = (
+        0  # all of them, for training and for validation; 0 in folders from before they were counted
+    )
     command: str  # what a person types to make the same run
     training: TrainingConfig
 
@@ -71,8 +78,10 @@ class RunFolder:
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
 
         sources: how the texts are written in the command that repeats the run. Raises ConfigError when the
-        folder already holds something.
+        folder already holds something, TextError for a text that is too short or that the tokenizer cannot
+        write.
         """
+        data = encode_corpus(corpus, tokenizer, length=training.length)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
                 f"{path.name} exists and is not empty.",
@@ -99,6 +108,7 @@ class RunFolder:
                 "tokenizer": tokenizer.kind,
                 "documents": names,
                 "characters": sum(len(document.text) for document in corpus.documents),
+                "tokens": len(data.train) + len(data.validation),
                 "command": _command(sources or names, preset, tokenizer, training, path.name),
                 "training": training.to_json(),
             },
@@ -115,13 +125,15 @@ class RunFolder:
                 "Choose another run, or start a new one.",
             )
         data = read_json(self.path / "run.json")
-        return RunFacts(
-            **data
-            | {
-                "documents": tuple(data["documents"]),
-                "training": TrainingConfig.from_json(data["training"]),
-            }
-        )
+        try:
+            documents, training = tuple(data["documents"]), TrainingConfig.from_json(data["training"])
+            return RunFacts(**data | {"documents": documents, "training": training})
+        except (KeyError, TypeError) as error:
+            raise FileError(
+                f"The run.json of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
+                "It must be the file that this program wrote.",
+                "Choose another run.",
+            ) from error
 
     def journal(self) -> Journal:
         """The run's diary."""
@@ -130,10 +142,13 @@ class RunFolder:
     def status(self) -> RunStatus:
         """How the run is doing. One that says it is at work while nobody is was interrupted."""
         status = self.journal().status()
-        if status.state in ("starting", "running") and not self.read_only and not is_held(self.lock):
-            message = "The training process ended unexpectedly. Nothing before the last checkpoint is lost."
-            return replace(status, state="interrupted", message=message)
-        return status
+        if status.state not in AT_WORK or self.read_only or is_held(self.lock):
+            return status
+        status = self.journal().status()  # once more: it may have ended in the meantime, as it should
+        if status.state not in AT_WORK:
+            return status
+        message = "The training process ended unexpectedly. Nothing before the last checkpoint is lost."
+        return replace(status, state="interrupted", message=message)
 
     def corpus(self) -> Corpus:
         """The texts that the run learns from."""
@@ -174,7 +189,7 @@ class RunFolder:
 
         Raises NotFoundError, naming the steps there are, for a step that was not kept.
         """
-        newest = self.newest_step()
+        newest, wanted = self.newest_step(), step
         step = newest if step is None else step
         if step is None or (step != newest and step not in self.snapshot_steps()):
             known = ", ".join(str(s) for s in self.snapshot_steps())
@@ -188,14 +203,23 @@ class RunFolder:
         name = "model.safetensors" if step == newest else f"snapshots/step-{step:06d}.safetensors"
         model = GPT2(self.config()).eval()
         load_gpt2_tensors(model, read_tensors(self.path / name))
+        if step == newest != self.newest_step():  # the worker wrote newer weights while these were read
+            return self.load_model(wanted)
         return model.requires_grad_(False), step
 
 
 def model_file_step(path: Path) -> int:
     """Reads from a safetensors header which step its weights belong to, without reading the weights."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        metadata: Mapping[str, str] = file.metadata() or {}
-    return int(metadata.get("step", "0"))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+        return int(metadata.get("step", "0"))
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise FileError(
+            f"{path.name} cannot be read ({str(error)[:120]}).",
+            "It must be a whole safetensors file.",
+            "Continue the run, which writes it anew, or choose another run.",
+        ) from error
 
 
 def _command(

@@ -89,12 +89,17 @@ class Journal:
                     different.append(record.step)
         return different
 
-    def steps(self, *, after: int = -1, limit: int = 100_000) -> list[TrainStep]:
-        """The steps later than `after`, in order, at most `limit` of them."""
+    def steps(self, *, after: int = -1, limit: int = 100_000, every: int = 1) -> list[TrainStep]:
+        """The steps later than `after`, in order, at most `limit` of them.
+
+        every: 10 leaves out all but each tenth, those with a validation loss, and the last.
+        """
         with self._connect() as db:
             rows = db.execute(
-                f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE step > ? ORDER BY step LIMIT ?",
-                (after, limit),
+                f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE step > ? "
+                "AND (CAST(step AS INTEGER) % ? = 0 OR val_loss IS NOT NULL "
+                "OR step = (SELECT max(step) FROM steps)) ORDER BY step LIMIT ?",
+                (after, every, limit),
             ).fetchall()
         return [_train_step(row) for row in rows]
 
