@@ -1,8 +1,10 @@
 """Checkpoints: all that a run needs to go on exactly where it was, and proof that it is all there."""
 
 import hashlib
+import itertools
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +42,24 @@ def fingerprint() -> dict[str, Any]:
     }
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sums(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def save(folder: Path, state: TrainingState) -> Path:
     """Writes a checkpoint of the state below `folder` and deletes all but the two newest.
 
     Everything is written under another name first and renamed when it is on the disk, so a crash at any
-    moment leaves the older checkpoints whole and no half of this one.
+    moment leaves the older checkpoints whole and no half of this one. A step is saved once: a whole checkpoint
+    of it stays as it is.
     """
     final = folder / f"step-{state.step:06d}"
+    if final.is_dir() and _is_whole(final):
+        return final
+    for unfinished in folder.glob("step-*.tmp"):  # by a worker that was killed while saving
+        shutil.rmtree(unfinished, ignore_errors=True)
     temporary = final.with_suffix(".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     write_tensors(temporary / "weights.safetensors", to_gpt2_tensors(state.model), {"step": str(state.step)})
     write_tensors(temporary / "optimizer.safetensors", optimizer_tensors(state.optimizers), {})
@@ -66,11 +73,7 @@ def save(folder: Path, state: TrainingState) -> Path:
             "fingerprint": fingerprint(),
         },
     )
-    sums = {
-        name: {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
-        for name in FILES
-    }
-    write_json(temporary / MANIFEST, sums)
+    write_json(temporary / MANIFEST, {name: _sums(temporary / name) for name in FILES})
     sync_folder(temporary)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(temporary, final)
@@ -82,20 +85,38 @@ def save(folder: Path, state: TrainingState) -> Path:
 
 def _all(folder: Path) -> list[Path]:
     """All finished checkpoints, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if p.is_dir() and p.suffix == "")
+    found = [p for p in folder.glob("step-*") if p.is_dir() and re.fullmatch(r"step-\d+", p.name)]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
 def verify(path: Path) -> None:
     """Raises FileError unless every file of a checkpoint is there and is what was written."""
     sums = read_json(path / MANIFEST)
     for name in FILES:
-        file = path / name
-        if not file.is_file() or name not in sums or _sha256(file) != sums[name]["sha256"]:
+        try:
+            whole = _sums(path / name) == sums.get(name)
+        except OSError:  # it is missing, or the disk cannot read it
+            whole = False
+        if not whole:
             raise FileError(
                 f"{name} of the checkpoint {path.name} is damaged.",
                 "Its SHA-256 must be the one that was noted when it was written.",
                 "The checkpoint before it is used instead.",
             )
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        verify(path)
+    except FileError:
+        return False
+    return True
+
+
+def _set_aside(path: Path) -> None:
+    """Renames a damaged checkpoint to `.invalid`, or `.invalid-2` … when its step was damaged before."""
+    names = itertools.chain([".invalid"], (f".invalid-{number}" for number in itertools.count(2)))
+    path.rename(next(p for p in map(path.with_suffix, names) if not p.exists()))
 
 
 def resume(folder: Path, state: TrainingState) -> Resumed | None:
@@ -105,10 +126,8 @@ def resume(folder: Path, state: TrainingState) -> Resumed | None:
     """
     damaged = []
     for path in reversed(_all(folder)):
-        try:
-            verify(path)
-        except FileError:
-            path.rename(path.with_suffix(".invalid"))
+        if not _is_whole(path):
+            _set_aside(path)
             damaged.append(path.name)
             continue
         load_gpt2_tensors(state.model, read_tensors(path / "weights.safetensors"))

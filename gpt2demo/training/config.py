@@ -38,6 +38,9 @@ class TrainingConfig:
     threads: int = 2
     milestones: int = 12  # how many times the run keeps its weights and writes a sample
     snapshot_megabytes: float = 100.0  # room for those kept weights, together
+    checkpoint_seconds: float = (
+        10.0  # at least so long between two checkpoints, from which a killed run goes on
+    )
     sample_prompt: str = ""
 
     def __post_init__(self) -> None:
@@ -55,27 +58,39 @@ class TrainingConfig:
                 "Fill in one of them.",
             )
         if self.steps is not None:
-            check_range("steps", self.steps, 1, MAX_STEPS, integer=True)
+            self._check_whole("steps", 1, MAX_STEPS)
         if self.minutes is not None:
             check_range("minutes", self.minutes, 0.05, MAX_MINUTES)
         check_range("learning_rate", self.learning_rate, 1e-7, 1.0)
-        check_range("batch_size", self.batch_size, 1, MAX_BATCH, integer=True)
-        check_range("length", self.length, 2, 1_024, integer=True)
+        self._check_whole("batch_size", 1, MAX_BATCH)
+        self._check_whole("length", 2, 1_024)
         check_range("warmup", self.warmup, 0.0, 0.5)
         check_range("final_learning_rate", self.final_learning_rate, 0.0, 1.0)
         check_range("weight_decay", self.weight_decay, 0.0, 1.0)
         check_range("gradient_clip", self.gradient_clip, 0.0, 1_000.0)
         check_range("beta2", self.beta2, 0.0, 0.9999)
-        check_range("seed", self.seed, 0, 2**63 - 1, integer=True)
-        check_range("threads", self.threads, 1, 64, integer=True)
-        check_range("milestones", self.milestones, 0, 100, integer=True)
+        self._check_whole("seed", 0, 2**63 - 1)
+        self._check_whole("threads", 1, 64)
+        self._check_whole("milestones", 0, 100)
         check_range("snapshot_megabytes", self.snapshot_megabytes, 0, 10_000)
+        check_range("checkpoint_seconds", self.checkpoint_seconds, 0.0, 3_600.0)
+        if not isinstance(self.sample_prompt, str):
+            raise ConfigError(
+                f"The sample prompt is a {type(self.sample_prompt).__name__}.",
+                "It must be text.",
+                "Leave it empty or write a few words.",
+            )
         if len(self.sample_prompt) > 1_000:
             raise LimitError(
                 f"The sample prompt has {len(self.sample_prompt):,} characters.",
                 "At most 1,000 are used.",
                 "Shorten it.",
             )
+
+    def _check_whole(self, name: str, low: int, high: int) -> None:
+        """Refuses what is no whole number in this range, and turns 12.0, as JSON may say it, into 12."""
+        check_range(name, getattr(self, name), low, high, integer=True)
+        object.__setattr__(self, name, int(getattr(self, name)))
 
     def to_json(self) -> dict[str, Any]:
         """All fields by name, ready for a JSON file."""

@@ -37,7 +37,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replaces a JSON file in one step."""
-    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode(errors="replace"))  # a half of a surrogate pair becomes a question mark
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from gpt2demo.training.files import read_json, read_tensors, write_json, write_t
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
 
-
 AT_WORK = ("starting", "running")  # the states in which a worker must be alive
 
 

@@ -29,7 +29,7 @@ def milestones(steps: int, count: int) -> tuple[int, ...]:
         return (steps,) if count else ()
     first = max(1.0, steps / 300)
     growth = (steps / first) ** (1 / max(1, count - 2))
-    return tuple(sorted({0, *(round(first * growth**i) for i in range(count - 1)), steps}))
+    return tuple(sorted({0, *(round(first * growth**i) for i in range(count - 2)), steps}))
 
 
 def evaluation_interval(steps: int) -> int:

@@ -2,15 +2,17 @@
 
 import copy
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import FrameType
 
 import torch
 
-from gpt2demo.errors import UserError
+from gpt2demo.errors import FileError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import TokenData, encode_corpus
@@ -24,7 +26,6 @@ from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state
 from gpt2demo.training.schedule import evaluation_interval, milestones
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
-CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
 CALIBRATION_SECONDS = 1.5
 OVERTIME = 1.3  # a run with a budget in minutes ends here even if the machine became slower
@@ -70,6 +71,7 @@ class Worker:
         self.journal: Journal = folder.journal()
         self.outcome: Outcome | None = None
         self._pending: list[TrainStep] = []
+        self._repeats = True  # so far, the steps after a resume are the ones from before
         self._terminated = threading.Event()
         self._flushed = self._saved = time.monotonic()
         self._save_cost = 0.0
@@ -86,17 +88,22 @@ class Worker:
             except UserError as error:
                 self._note("failed", str(error))
                 raise
+            except (OSError, sqlite3.OperationalError) as error:
+                message = _unwritable(error)
+                self._note("failed", str(message))
+                raise message from error
             except Exception as error:
                 self._note("failed", f"A fault in the program ended the training ({type(error).__name__}).")
                 raise
 
     def _note(self, state: str, message: str) -> None:
-        self._flush()
-        self.journal.tell(state=state, message=message)
-        self.journal.add_event(message)
+        with suppress(OSError, sqlite3.OperationalError):  # a full disk takes no notes
+            self._flush()
+            self.journal.tell(state=state, message=message)
+            self.journal.add_event(message)
 
     def _shift(self) -> Iterator[TrainStep]:
-        self.journal.tell(state="starting", message="", heartbeat=time.time())
+        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
         config = self.folder.facts().training
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
@@ -107,7 +114,7 @@ class Worker:
         steps = self._plan(state, data, config)
         looks = frozenset(milestones(steps, self._affordable(model, config)))
         writes = frozenset(milestones(steps, config.milestones))
-        self.journal.tell(state="running", wanted="run", heartbeat=time.time())
+        self.journal.tell(state="running", heartbeat=time.time())
         self._look(state, tokenizer, config, looks, writes)
         if state.step == 0:
             self._save(state)  # from now on there is something to look at, and to go on from
@@ -118,7 +125,7 @@ class Worker:
             ending = self._ending(state, config) if record.step < steps else "done"
             yield record
             if ending:
-                self._end(state, data, config, ending)
+                self._end(state, data, config, record, ending)
                 return
 
     def _resume(self, state: TrainingState) -> None:
@@ -176,7 +183,7 @@ class Worker:
         if now - self._flushed < FLUSH_SECONDS:
             return ""
         self._flush()
-        if now - self._saved > max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_cost):
+        if now - self._saved > max(config.checkpoint_seconds, CHECKPOINT_SHARE * self._save_cost):
             self._save(state)
         if config.minutes is not None and state.elapsed > OVERTIME * 60 * config.minutes:
             return "done"
@@ -187,10 +194,9 @@ class Worker:
         self._pending.clear()
         self._flushed = time.monotonic()
         self.journal.tell(heartbeat=time.time())
-        if different:
-            self.journal.add_event(
-                f"The steps {different[0]} to {different[-1]} did not repeat exactly after the resume."
-            )
+        if different and self._repeats:
+            self._repeats = False
+            self.journal.add_event(f"From step {different[0]} on, the resume did not repeat exactly.")
 
     def _save(self, state: TrainingState) -> None:
         began = time.monotonic()
@@ -201,13 +207,18 @@ class Worker:
         self._saved = time.monotonic()
         self._save_cost = self._saved - began
 
-    def _end(self, state: TrainingState, data: TokenData, config: TrainingConfig, ending: str) -> None:
+    def _end(
+        self,
+        state: TrainingState,
+        data: TokenData,
+        config: TrainingConfig,
+        record: TrainStep,
+        ending: str,
+    ) -> None:
         """Saves, measures the result on all held-out text where there is time for that, and says goodbye."""
         self._save(state)
-        record = self.journal.last_step()
-        measured = self.journal.validation()
-        assert record is not None and measured
-        val_loss = measured[-1].val_loss
+        # after a resume the diary may be ahead: it knows steps that the killed worker did not save
+        val_loss = [r.val_loss for r in self.journal.validation() if r.step <= record.step][-1]
         if ending in ("done", "stopped"):
             self.journal.tell(message="Measuring the result on the held-out text.")
             result = evaluate(
@@ -235,6 +246,15 @@ class Worker:
             tokens_per_second=state.tokens / max(state.elapsed, 1e-9),
             parameters=count_parameters(state.model.config),
         )
+
+
+def _unwritable(error: Exception) -> FileError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return FileError(
+        f"The run's folder cannot be read or written ({reason}).",
+        "A run keeps its diary and its checkpoints there.",
+        "See that it has room and may be written, then continue the run from its last checkpoint.",
+    )
 
 
 def _final_tokens(model: GPT2, config: TrainingConfig) -> int:
