@@ -34,9 +34,7 @@ class RunFacts:
     tokenizer: str  # "char" or "bpe"
     documents: tuple[str, ...]  # the names of the files
     characters: int
-    tokens: int = (
-        0  # all of them, for training and for validation; 0 in folders from before they were counted
-    )
+    tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
     command: str  # what a person types to make the same run
     training: TrainingConfig
 
