@@ -78,11 +78,14 @@ def pca(matrix: Array, dimensions: int = 2) -> Projection:
         components = np.eye(dimensions, matrix.shape[1], dtype=np.float32)
         basis = Basis(matrix[0].copy(), components, np.zeros(dimensions))
     else:
-        # For many points the covariance gives the same directions in a tenth of the time.
+        # For many points the covariance gives the same directions in a tenth of the time; the mean is taken
+        # off first, in double precision, so that points far from zero lose no digits.
+        mean = np.float32(matrix.mean(axis=0, dtype=np.float64))
         many = matrix.shape[0] >= 10 * matrix.shape[1]
-        fitted = PCA(n_components=dimensions, svd_solver="covariance_eigh" if many else "full").fit(matrix)
-        mean, components = np.float32(fitted.mean_), np.float32(fitted.components_)
-        basis = Basis(mean, components, np.float64(fitted.explained_variance_ratio_))
+        fitted = PCA(n_components=dimensions, svd_solver="covariance_eigh" if many else "full")
+        fitted.fit(matrix - mean)
+        explained = np.float64(fitted.explained_variance_ratio_)
+        basis = Basis(mean, np.float32(fitted.components_), explained)
     return Projection(basis.project(matrix), basis.explained, basis)
 
 

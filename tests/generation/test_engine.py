@@ -270,7 +270,9 @@ def test_scoring_in_parts_changes_nothing():
     with torch.no_grad():
         logprobs = model(torch.tensor([text]))[0].double().log_softmax(-1)
     expected = [logprobs[i - 1, text[i]].item() for i in range(1, 180)]
-    assert [step.logprob for step in read_text(model, text)] == pytest.approx(expected, abs=1e-5)
+    steps = read_text(model, text)
+    assert [step.index for step in steps] == list(range(1, 180))
+    assert [step.logprob for step in steps] == pytest.approx(expected, abs=1e-5)
 
 
 def test_reading_has_a_limit(model):

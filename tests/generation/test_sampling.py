@@ -77,6 +77,11 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p():
         assert kept(top_p_filter(logits, p)) == expected, p
 
 
+def test_top_p_stops_when_p_is_reached_exactly_and_of_equals_the_lowest_ids_win():
+    assert kept(top_p_filter(torch.zeros(4), 0.5)) == [0, 1]
+    assert kept(top_p_filter(torch.zeros(4096), 0.25)) == list(range(1024))
+
+
 def test_top_p_keeps_at_least_one_token():
     assert kept(top_p_filter(torch.zeros(8), 1e-12)) == [0]
 

@@ -49,6 +49,13 @@ def test_pca_is_the_singular_value_decomposition(rows, dimensions):
 
 
 @pytest.mark.parametrize("rows", [30, 200])
+def test_pca_loses_no_digits_far_from_zero(rows):
+    near, far = pca(points(rows), 3), pca(points(rows) + 1024, 3)
+    assert np.allclose(far.explained, near.explained, atol=1e-4)
+    assert np.allclose(far.points, near.points, atol=1e-2)
+
+
+@pytest.mark.parametrize("rows", [30, 200])
 def test_pca_has_no_randomness_and_its_signs_are_fixed(rows):
     matrix = points(rows)
     projection = pca(matrix, 3)
