@@ -51,8 +51,8 @@ def save(folder: Path, state: TrainingState) -> Path:
     """Writes a checkpoint of the state below `folder` and deletes all but the two newest.
 
     Everything is written under another name first and renamed when it is on the disk, so a crash at any
-    moment leaves the older checkpoints whole and no half of this one. A step is saved once: a whole checkpoint
-    of it stays as it is.
+    moment leaves the older checkpoints whole and no half of this one. A step is saved once: a whole one
+    of the same step stays as it is.
     """
     final = folder / f"step-{state.step:06d}"
     if final.is_dir() and _is_whole(final):

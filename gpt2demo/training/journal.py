@@ -70,6 +70,16 @@ class Journal:
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as db, db:
             yield db
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Makes the diary about three times as fast while the block runs, by keeping one connection open.
+
+        SQLite tidies the file up whenever its last connection closes, and waits for the disk to do so.
+        """
+        with self._connect() as db:
+            db.execute("SELECT count(*) FROM facts").fetchall()
+            yield
+
     def add_steps(self, records: Iterable[TrainStep]) -> list[int]:
         """Writes steps down. A step that already stands there must agree with what stands there.
 

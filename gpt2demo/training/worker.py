@@ -82,7 +82,7 @@ class Worker:
 
     def shift(self) -> Iterator[TrainStep]:
         """Does the work, yielding each step after it was made. Whatever goes wrong is noted in the diary."""
-        with hold(self.folder.lock):
+        with hold(self.folder.lock), self.journal.kept_open():
             try:
                 yield from self._shift()
             except UserError as error:
