@@ -1,0 +1,63 @@
+"""The entry point of the page: `python app.py` here, and what a Hugging Face Space runs."""
+
+import argparse
+import os
+from pathlib import Path
+
+from gpt2demo.runs.manager import RunManager
+from gpt2demo.runs.models import ModelStore
+from gpt2demo.runs.store import RunStore
+from gpt2demo.text.corpus import MAX_UPLOAD_BYTES
+from gpt2demo.text.samples import sample_texts
+from gpt2demo.ui.app import build
+from gpt2demo.ui.page import Services
+from gpt2demo.ui.theme import css, head, theme
+
+HERE = Path(__file__).resolve().parent
+VISITORS = 200  # sessions remembered at once
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the page."""
+    options = argparse.ArgumentParser(description="Open gpt2demo's page.")
+    options.add_argument(
+        "--runs", type=Path, default=HERE / "runs", help="folder for runs; default: %(default)s"
+    )
+    options.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    options.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    return options
+
+
+def main() -> None:
+    """Builds the page from its parts and serves it until it is stopped; runs in training go on."""
+    options = parser().parse_args()
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no request to anybody, ever
+    store = RunStore(options.runs)
+    manager = RunManager(store)
+    services = Services(
+        store=store,
+        manager=manager,
+        models=ModelStore(store, HERE / "assets" / "starter"),
+        samples=sample_texts(HERE / "assets", HERE / "gpt2demo"),
+    )
+    manager.start_thread()
+    try:
+        build(services).queue(max_size=64, default_concurrency_limit=16).launch(
+            server_name=options.host,
+            server_port=options.port,
+            theme=theme(),
+            css=css(),
+            head=head(),
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            max_file_size=MAX_UPLOAD_BYTES,
+            state_session_capacity=VISITORS,
+        )
+    finally:
+        manager.close()
+
+
+if __name__ == "__main__":
+    main()

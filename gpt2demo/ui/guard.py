@@ -1,0 +1,60 @@
+"""The one place where errors become messages: a person's mistakes in words, our own with an apology."""
+
+import functools
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from gpt2demo.errors import UserError
+from gpt2demo.ui.escape import esc
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+SECONDS = 12  # how long a message stays
+
+
+def guarded(handler: Handler) -> Handler:
+    """Wraps an event handler (a function or a generator) so that whatever it raises is told on the page.
+
+    The form keeps what was filled in, because a raised error leaves every output as it is.
+    """
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generator(*values: Any, **named: Any) -> Iterator[Any]:
+            with _told(handler.__name__):
+                yield from handler(*values, **named)
+
+        return generator  # type: ignore[return-value]
+
+    @functools.wraps(handler)
+    def function(*values: Any, **named: Any) -> Any:
+        with _told(handler.__name__):
+            return handler(*values, **named)
+
+    return function  # type: ignore[return-value]
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(
+            esc(str(error)), duration=SECONDS, title="That did not work", print_exception=False
+        ) from error
+    except gr.Error:
+        raise
+    except Exception as error:
+        number = secrets.token_hex(3)
+        logging.getLogger(__name__).exception("fault %s in %s", number, name)
+        raise gr.Error(
+            f"A fault in the program, sorry. Nothing of yours is lost. Its number is {number}.",
+            duration=SECONDS,
+            title="Our mistake",
+            print_exception=False,
+        ) from error

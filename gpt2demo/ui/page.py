@@ -1,0 +1,45 @@
+"""What the tabs share: the server's parts, the visitor, and the model in hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from gpt2demo.runs.manager import RunManager
+from gpt2demo.runs.models import ModelStore
+from gpt2demo.runs.store import RunStore
+from gpt2demo.text.samples import SampleText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The server's parts, one of each, shared by all visitors."""
+
+    store: RunStore
+    manager: RunManager
+    models: ModelStore
+    samples: tuple[SampleText, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The header's memory, which every tab may read and which only these components hold.
+
+    owner: the visitor's secret token, kept in the browser. ref: the model in hand, as the text of a ModelRef;
+    a handler that outputs another one makes the whole page change to that model.
+    """
+
+    services: Services
+    owner: gr.BrowserState
+    ref: gr.State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """How a tab shows the model in hand: called when the tab is opened or the model changes."""
+
+    refresh: Callable[..., Any]
+    inputs: Sequence[Component]
+    outputs: Sequence[Component]

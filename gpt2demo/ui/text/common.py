@@ -1,0 +1,13 @@
+"""The words that every tab uses."""
+
+NAME = "gpt2demo"
+SUBTITLE = "Train a real GPT-2 on your own text, write with it, and look inside it."
+MODEL_LABEL = "Model in hand"
+MODEL_INFO = "Everything on this page shows this model."
+STEP_LABEL = "As it was at step"
+STEP_INFO = "The same model at earlier moments of its training; the last one is the newest."
+MODE_LABEL = "Show"
+SIMPLE = "Simple"
+FULL = "Full"
+STARTER = "Starter"
+TRAINING_MARK = "● training"
