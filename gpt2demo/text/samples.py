@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt2demo.text.corpus import Corpus, read_files
+from gpt2demo.text.corpus import Corpus
+from gpt2demo.text.documents import document_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +17,9 @@ class SampleText:
     files: tuple[Path, ...]
 
     def read(self) -> Corpus:
-        """The text itself."""
-        return read_files(self.files)
+        """The text itself, as one document."""
+        text = "\n\n".join(file.read_text(encoding="utf-8") for file in self.files)
+        return Corpus((document_from_text(self.title, text),))
 
 
 def sample_texts(assets: Path, package: Path) -> tuple[SampleText, ...]:
