@@ -122,6 +122,18 @@ def drift(before: Array, after: Array) -> Array:
     return np.asarray(np.linalg.norm(after - before, axis=-1), dtype=np.float32)
 
 
+def lengths(matrix: Array) -> Array:
+    """The length of each vector.  (V, C) → (V,)"""
+    return np.asarray(np.linalg.norm(matrix, axis=-1), dtype=np.float32)
+
+
+def extent(points: Array, margin: float = 0.06) -> list[tuple[float, float]]:
+    """From where to where a map of these points reaches along each axis, with a margin.  (N, n) → n pairs"""
+    low, high = points.min(axis=0), points.max(axis=0)
+    room = np.maximum((high - low) * margin, 1e-6)
+    return list(zip((low - room).tolist(), (high + room).tolist(), strict=True))
+
+
 def token_kind(data: bytes) -> str:
     """What sort of token these bytes are: one of TOKEN_KINDS."""
     if data in SPECIAL_TOKENS:
