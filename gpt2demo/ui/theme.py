@@ -180,11 +180,15 @@ def css() -> str:
 
 
 def head() -> str:
-    """What goes into the page's head: the bar's colour on phones. Components bring their own scripts."""
+    """What goes into the page's head, with the style sheet: `launch(css=…)` would rewrite and drop rules.
+
+    Components bring their own scripts.
+    """
     light, dark = PALETTE["ground"]
     return (
         f'<meta name="theme-color" media="(prefers-color-scheme: light)" content="{light}">'
         f'<meta name="theme-color" media="(prefers-color-scheme: dark)" content="{dark}">'
+        f"<style>{css()}</style>"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -92,10 +92,15 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[OpenPage]:
-    """Open pages; at the end none of them may have had an error or asked another host for anything."""
+    """Open pages; at the end none of them may have had an error or asked another host for anything.
+
+    `forgive` is a pattern of console errors that the test itself provokes.
+    """
     contexts, wrong = [], []
 
-    def open_one(address: str, *, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
+    def open_one(
+        address: str, *, width: int = 1440, height: int = 900, dark: bool = False, forgive: str = "never"
+    ) -> Page:
         context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         contexts.append(context)
         page = context.new_page()
@@ -110,11 +115,16 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         page.on("websocket", lambda socket: check(socket.url))
         page.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
         page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("console", lambda said: wrong.append(f"console: {said.text}") if said.type == "error" else None)
+
+        def listen(said: ConsoleMessage) -> None:
+            words = f"{said.text} ({said.location.get('url', '')})"
+            if said.type == "error" and not re.search(forgive, words):
+                wrong.append(f"console: {words}")
+
+        page.on("console", listen)
         page.goto(address + (("&" if "?" in address else "?") + "__theme=dark" if dark else ""))
         return page
 
-    open_one.wrong = wrong  # type: ignore[attr-defined]
     yield open_one
     for context in contexts:
         context.close()

@@ -1,4 +1,4 @@
-"""A page with every shared component on made-up data, for the browser test; `hostile` fills it with attacks."""
+"""A page with every shared component on made-up data, for the browser test; one tab is full of attacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from gpt2demo.ui.components import (
     token_line,
 )
 
-TEXT = "·Once ·upon ·a ·time ·there ·was ·a ·fox . ↵ The ·fox ·had ·a ·red ·coat . ↵ One ·day ·the ·fox".split()
+TEXT = (
+    "·Once ·upon ·a ·time ·there ·was ·a ·fox . ↵ The ·fox ·had ·a ·red ·coat . ↵ One ·day ·the ·fox".split()
+)
 HOSTILE = [
     "<script>window.__pwn=1</script>",
     "<img src=x onerror=window.__pwn=1>",
@@ -99,22 +101,37 @@ def badges(layers: int, heads: int) -> list[list[str]]:
 def heads_value(layers: int, heads: int, length: int) -> str:
     tokens = (TEXT * 8)[:length]
     return head_grid_value(
-        attention(layers, heads, length), tokens, badges(layers, heads), title="made up",
+        attention(layers, heads, length),
+        tokens,
+        badges(layers, heads),
+        title="made up",
         exact=[token.replace("·", " ").encode() for token in tokens],
-    )  # fmt: skip
+    )
 
 
 def figure(shift: float = 0.0) -> dict[str, object]:
     x = [i / 4 for i in range(60)]
     return {
         "data": [
-            {"type": "scatter", "mode": "lines", "name": "training", "x": x, "y": [3 / (1 + v) + shift for v in x],
-             "line": {"color": "#475569"}},
-            {"type": "scatter", "mode": "markers", "name": "validation", "x": x[::6],
-             "y": [3.2 / (1 + v) + shift for v in x[::6]], "marker": {"color": "var(--gd-validation)", "size": 9}},
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "training",
+                "x": x,
+                "y": [3 / (1 + v) + shift for v in x],
+                "line": {"color": "#475569"},
+            },
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "validation",
+                "x": x[::6],
+                "y": [3.2 / (1 + v) + shift for v in x[::6]],
+                "marker": {"color": "var(--gd-validation)", "size": 9},
+            },
         ],
         "layout": {"xaxis": {"title": {"text": "thousand steps"}}, "yaxis": {"title": {"text": "loss"}}},
-    }  # fmt: skip
+    }
 
 
 def lines(texts: list[str], prompt: int = 4) -> list[str]:
@@ -126,9 +143,17 @@ def lines(texts: list[str], prompt: int = 4) -> list[str]:
             continue
         raw = "\n" if text == "↵" else text.replace("·", " ")
         out.append(
-            token_line(text, raw=raw, data=raw.encode(), probability=share, rank=1 + i % 5, entropy_bits=2.5,
-                       tint=1 - share, alternatives=[(text, share), ("·cat", 0.4 * share), ("<b>", 0.0004)])
-        )  # fmt: skip
+            token_line(
+                text,
+                raw=raw,
+                data=raw.encode(),
+                probability=share,
+                rank=1 + i % 5,
+                entropy_bits=2.5,
+                tint=1 - share,
+                alternatives=[(text, share), ("·cat", 0.4 * share), ("<b>", 0.0004)],
+            )
+        )
     return out
 
 
@@ -145,28 +170,46 @@ def poll(question: list[object]) -> dict[str, object]:
     elapsed = time.monotonic() - STARTED
     reached = planned if run != "live" else min(planned, int(elapsed * 30))
     steps = [
-        [s, 4.2 * math.exp(-s / planned * 5) + 1.4 + 0.25 * math.sin(s * 1.7) * math.exp(-s / planned),
-         4.2 * math.exp(-s / planned * 5) + 1.5 if s % (planned // 12) == 0 else None,
-         1e-3 * min(1, s / planned * 10) * (0.55 + 0.45 * math.cos(3.1 * s / planned)), 0.8, 21000.0, s * 0.03]
+        [
+            s,
+            4.2 * math.exp(-s / planned * 5) + 1.4 + 0.25 * math.sin(s * 1.7) * math.exp(-s / planned),
+            4.2 * math.exp(-s / planned * 5) + 1.5 if s % (planned // 12) == 0 else None,
+            1e-3 * min(1, s / planned * 10) * (0.55 + 0.45 * math.cos(3.1 * s / planned)),
+            0.8,
+            21000.0,
+            s * 0.03,
+        ]
         for s in range(after + 1, reached + 1)
-    ][:1000]  # fmt: skip
+    ][:1000]
     at = steps[-1][0] if steps else after
     state = "running" if int(str(at)) < planned else "done"
-    words = HOSTILE if run == "hostile" else ["The fox sat down and\nlooked at the moon.", "T h e  q zzx eea", "and the and the"]
+    words = (
+        HOSTILE
+        if run == "hostile"
+        else ["The fox sat down and\nlooked at the moon.", "T h e  q zzx eea", "and the and the"]
+    )
     return {
         "run": run,
         "steps": steps,
         "samples": [
-            {"step": 10 * i, "prompt": words[i % len(words)] if run == "hostile" else "Once upon a time", "text": " " + word}
+            {"step": 10 * i, "prompt": word if run == "hostile" else "Once upon a time", "text": " " + word}
             for i, word in enumerate(words)
         ],
         "status": {
-            "state": state, "message": HOSTILE[0] if run == "hostile" else "The best weights are kept.",
-            "step": at, "steps_planned": planned, "tokens": 120000, "time_left": 75, "val_loss": 1.523,
-            "best_step": at, "bits_per_character": 2.21, "accuracy": 0.472, "parameters": 830000,
+            "state": state,
+            "message": HOSTILE[0] if run == "hostile" else "The best weights are kept.",
+            "step": at,
+            "steps_planned": planned,
+            "tokens": 120000,
+            "time_left": 75,
+            "val_loss": 1.523,
+            "best_step": at,
+            "bits_per_character": 2.21,
+            "accuracy": 0.472,
+            "parameters": 830000,
         },
         "snapshots": [0, 10] if at > 10 else [0],
-    }  # fmt: skip
+    }
 
 
 def cut_line() -> str:
@@ -203,11 +246,15 @@ def build() -> gr.Blocks:
             with gr.Tab("Generate"):
                 with gr.Row(elem_classes="gd-split-right"):
                     with gr.Column():
-                        flow = TokenStrip(strip_value(lines(TEXT)), mode="flow", elem_id="flow", legend=True, min_lines=4)
+                        flow = TokenStrip(
+                            strip_value(lines(TEXT)), mode="flow", elem_id="flow", legend=True, min_lines=4
+                        )
                         again = gr.Button("Write", variant="primary")
                     with gr.Column():
                         SafeHTML(theme.section("A token's road", "Click a token to see it."))
-                        SafeHTML(theme.facts([("probability", "47 %"), ("rank", 1), ("bytes", "20 66 6f 78")]))
+                        SafeHTML(
+                            theme.facts([("probability", "47 %"), ("rank", 1), ("bytes", "20 66 6f 78")])
+                        )
                 with gr.Column(elem_classes="gd-panel"):
                     strip = TokenStrip(strip_value(lines(TEXT)), elem_id="strip", legend=True)
                     TokenStrip(elem_id="nothing", placeholder="Type a sentence above to see its tokens.")
@@ -218,8 +265,12 @@ def build() -> gr.Blocks:
                 grid = HeadGrid(heads_value(4, 4, 16), elem_id="heads")
             with gr.Tab("Embeddings"):
                 with gr.Row(elem_classes="gd-cols"):
-                    plot = PlotlyPlot(plot_value(figure(), name="loss"), elem_id="plot", label="Loss", click=True)
-                    blank = PlotlyPlot(elem_id="blank", label="Map", placeholder="Press Map to place the tokens.")
+                    plot = PlotlyPlot(
+                        plot_value(figure(), name="loss"), elem_id="plot", label="Loss", click=True
+                    )
+                    blank = PlotlyPlot(
+                        elem_id="blank", label="Map", placeholder="Press Map to place the tokens."
+                    )
                 with gr.Row(elem_classes="gd-actions"):
                     move = gr.Button("Move", size="sm")
             with gr.Tab("Hostile"):
@@ -237,7 +288,11 @@ def build() -> gr.Blocks:
         big.click(lambda: heads_value(12, 12, 128), outputs=grid, show_progress="hidden")
         grid.select(head_chosen, outputs=log, show_progress="hidden")
         plot.point(point_clicked, outputs=log, show_progress="hidden")
-        move.click(lambda: (plot_value(figure(0.5)), plot_value(figure())), outputs=[plot, blank], show_progress="hidden")
+        move.click(
+            lambda: (plot_value(figure(0.5), name="loss"), plot_value(figure())),
+            outputs=[plot, blank],
+            show_progress="hidden",
+        )
     return page
 
 
@@ -246,20 +301,46 @@ def controls() -> None:
     with gr.Row(elem_classes="gd-cols"):
         with gr.Column():
             SafeHTML(theme.section("Text", "What the model learns from. Yours, or one of ours.", step=1))
-            gr.Dropdown(["Little stories", "Chinese fables"], value="Little stories", label="Sample", interactive=True)
-            gr.Textbox(label="Or paste a text", lines=4, placeholder="At least a few pages …", elem_classes="gd-mono")
+            gr.Dropdown(
+                ["Little stories", "Chinese fables"], value="Little stories", label="Sample", interactive=True
+            )
+            gr.Textbox(
+                label="Or paste a text", lines=4, placeholder="At least a few pages …", elem_classes="gd-mono"
+            )
             gr.File(label="Or upload files", height=120)
         with gr.Column():
             SafeHTML(theme.section("Model", "How big the network is.", step=2))
-            gr.Radio(["nano", "micro", "mini"], value="nano", label="Size", info="Bigger learns more and slower.", interactive=True)
-            gr.Slider(0, 2, 0.8, step=0.05, label="Temperature", info="Low: safe and repetitive. High: wild.", interactive=True)
+            gr.Radio(
+                ["nano", "micro", "mini"],
+                value="nano",
+                label="Size",
+                info="Bigger learns more and slower.",
+                interactive=True,
+            )
+            gr.Slider(
+                0,
+                2,
+                0.8,
+                step=0.05,
+                label="Temperature",
+                info="Low: safe and repetitive. High: wild.",
+                interactive=True,
+            )
             gr.Checkbox(label="Keep the best weights", value=True, interactive=True)
             with gr.Accordion("More settings", open=False):
                 gr.Number(3, label="Seed", interactive=True)
         with gr.Column():
             SafeHTML(theme.section("Run", "How long it may learn.", step=3))
-            SafeHTML(theme.stats([("parameters", "0.83 M", "numbers to learn"), ("memory", "210 MB", "predicted")]))
-            SafeHTML(theme.notice("This text is small for this model.", "warning", todo="Expect overfitting after about 40 s."))
+            SafeHTML(
+                theme.stats([("parameters", "0.83 M", "numbers to learn"), ("memory", "210 MB", "predicted")])
+            )
+            SafeHTML(
+                theme.notice(
+                    "This text is small for this model.",
+                    "warning",
+                    todo="Expect overfitting after about 40 s.",
+                )
+            )
             with gr.Row(elem_classes="gd-actions"):
                 gr.Button("Start training", variant="primary")
                 gr.Button("Stop", variant="stop")
@@ -274,17 +355,37 @@ def hostile_parts() -> None:
         SafeHTML(HOSTILE[0] + HOSTILE[1], elem_id="x-raw")
         SafeHTML(theme.model_chip(HOSTILE[1], HOSTILE), elem_id="x-chip")
         for mode in ("strip", "flow"):
-            TokenStrip(strip_value(hostile_lines()), mode=mode, elem_id=f"x-{mode}", label=HOSTILE[1], placeholder=HOSTILE[2])
+            TokenStrip(
+                strip_value(hostile_lines()),
+                mode=mode,
+                elem_id=f"x-{mode}",
+                label=HOSTILE[1],
+                placeholder=HOSTILE[2],
+            )
         HeadGrid(
-            head_grid_value(attention(2, 2, n), HOSTILE, [[HOSTILE[1], "a"], ["b", HOSTILE[2]]],
-                            exact=[text.encode() for text in HOSTILE], title=HOSTILE[0]),
-            elem_id="x-heads", label=HOSTILE[1],
-        )  # fmt: skip
+            head_grid_value(
+                attention(2, 2, n),
+                HOSTILE,
+                [[HOSTILE[1], "a"], ["b", HOSTILE[2]]],
+                exact=[text.encode() for text in HOSTILE],
+                title=HOSTILE[0],
+            ),
+            elem_id="x-heads",
+            label=HOSTILE[1],
+        )
         PlotlyPlot(
-            plot_value({"data": [{"type": "scatter", "x": list(range(n)), "y": list(range(n)), "name": "points"}],
-                        "layout": {}}, name=HOSTILE[1], csv=HOSTILE[0]),
-            elem_id="x-plot", label=HOSTILE[1], placeholder=HOSTILE[2],
-        )  # fmt: skip
+            plot_value(
+                {
+                    "data": [{"type": "scatter", "x": list(range(n)), "y": list(range(n)), "name": "points"}],
+                    "layout": {},
+                },
+                name=HOSTILE[1],
+                csv=HOSTILE[0],
+            ),
+            elem_id="x-plot",
+            label=HOSTILE[1],
+            placeholder=HOSTILE[2],
+        )
         PlotlyPlot("", elem_id="x-empty", label=HOSTILE[1], placeholder=HOSTILE[1])
         PlotlyPlot(HOSTILE[0], elem_id="x-bad", label="bad value")
         HeadGrid(HOSTILE[1], elem_id="x-badheads", label="bad value")
@@ -294,10 +395,18 @@ def hostile_parts() -> None:
 
 def hostile_lines() -> list[str]:
     return [
-        token_line(text, raw=text, data=text.encode(), probability=0.4, rank=2, entropy_bits=1.0, tint=0.5,
-                   alternatives=[(other, 0.1) for other in HOSTILE[:5]])
+        token_line(
+            text,
+            raw=text,
+            data=text.encode(),
+            probability=0.4,
+            rank=2,
+            entropy_bits=1.0,
+            tint=0.5,
+            alternatives=[(other, 0.1) for other in HOSTILE[:5]],
+        )
         for text in HOSTILE
-    ] + [status_line("done", HOSTILE[1])]  # fmt: skip
+    ] + [status_line("done", HOSTILE[1])]
 
 
 def finished(event: gr.EventData) -> str:
@@ -319,7 +428,12 @@ def point_clicked(event: gr.EventData) -> str:
 if __name__ == "__main__":
     demo = build()
     demo.queue().launch(
-        server_name="127.0.0.1", theme=theme.theme(), css=theme.css(), head=theme.head(),
-        footer_links=[], quiet=False, ssr_mode=False, show_error=True,
-    )  # fmt: skip
+        server_name="127.0.0.1",
+        theme=theme.theme(),
+        head=theme.head(),
+        footer_links=[],
+        quiet=False,
+        ssr_mode=False,
+        show_error=True,
+    )
     sys.exit(0)

@@ -44,7 +44,7 @@ class Widget(gr.HTML, metaclass=QuietMeta):
         names = " ".join(repr(name) for name in events)
         super().__init__(
             value,
-            html_template=f'<div class="gd-widget gd-{function}"></div>',
+            html_template=f'<div class="gd-widget gd-kind-{function}"></div>',
             js_on_load=(
                 f"/* triggers: {names} */ GD.start({function!r}, element, {{trigger, props, server, watch}});"
             ),

@@ -88,13 +88,12 @@
         GD.el("div", { class: "gd-segments", role: "radiogroup", "aria-label": "Draw as" }, radio("map", "Map", true), radio("lines", "Lines", false)),
         pick, GD.el("div", { class: "gd-tools" }, tool("PNG", "Save as PNG picture", () => save("png")),
           tool("SVG", "Save as SVG drawing", () => save("svg")), tool("CSV", "Save the numbers as CSV", () => save("csv")))),
-      GD.el("div", { class: "gd-scroll gd-heads-scroll" }, view),
       GD.el("div", { class: "gd-heads-bar" }, ramp,
         check("Ignore the first token (each row is scaled to 1 without it)", (on) => (now.ignore = on)),
         check("Stretch contrast (colour follows the square root)", (on) => (now.stretch = on))),
+      GD.el("div", { class: "gd-scroll gd-heads-scroll" }, view),
       GD.el("p", { class: "gd-hint", text: "Attention shows which earlier tokens a head reads from. It is not an explanation of what the model says." }));
     right.hidden = !props.detail;
-    right.querySelector(".gd-heads-scroll").style.minHeight = `${props.detail_height}px`;
     const all = GD.el("div", { class: props.detail ? "gd-heads-parts" : "gd-heads-parts gd-heads-only" }, left, right);
     box.append(empty, all, said);
 
@@ -130,9 +129,10 @@
       }
     }
     const place = { x: 54, y: 22, size: 40, gap: 6 };
+    const wanted = () => clamp(Math.floor(400 / v.H), 34, 84);
     function sizeGrid() {
       const room = left.clientWidth || 320;
-      const most = props.detail ? (v.H > 8 ? 34 : 62) : 88;
+      const most = props.detail ? wanted() : 96;
       place.size = clamp(Math.floor((room - place.x - 4) / v.H) - place.gap, 24, most);
     }
     function drawGrid() {
@@ -188,7 +188,7 @@
       c.font = `12px ${GD.css("--gd-mono")}`;
       const widest = Math.max(...v.tokens.map((t) => c.measureText(cut(t, 12)).width), 24);
       const room = Math.max(260, right.clientWidth || 480);
-      space.left = Math.ceil(widest) + 44;
+      space.left = Math.max(122, Math.ceil(widest) + 44);
       space.top = Math.ceil(widest) + 46;
       const fit = Math.min((room - space.left - 6) / v.T, Math.max(14, (props.detail_height - space.top) / v.T));
       space.cell = Math.floor(clamp(fit, 10, 34));
@@ -397,7 +397,7 @@
       if (format === "csv") {
         const rows = [["query_index", "query", "key_index", "key", "weight"]];
         for (let q = 0; q < v.T; q++) {
-          for (let k = 0; k <= q; k++) rows.push([q, v.tokens[q], k, v.tokens[k], Number.isNaN(shown[at(q, k)]) ? "" : shown[at(q, k)].toFixed(4)]);
+          for (let k = 0; k <= q; k++) rows.push([q, v.tokens[q], k, v.tokens[k], Number.isNaN(shown[at(q, k)]) ? "" : shown[at(q, k)].toFixed(3)]);
         }
         return GD.download(`${name}.csv`, GD.csv(rows), "text/csv;charset=utf-8");
       }
@@ -446,7 +446,7 @@
       key.hidden = !letters.size;
       const head = { l: clamp(v.layer ?? chosen.l, 0, v.L - 1), h: clamp(v.head ?? chosen.h, 0, v.H - 1) };
       const what = now.what;
-      all.style.setProperty("--gd-heads-left", `${Math.min(v.H > 8 ? 560 : 380, place.x + v.H * (68 + place.gap))}px`);
+      all.style.setProperty("--gd-heads-left", `${place.x + v.H * (wanted() + place.gap) + 8}px`);
       mixColours();
       drawAtlas();
       choose(head, false);

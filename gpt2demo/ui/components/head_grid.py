@@ -26,7 +26,7 @@ def head_grid_value(
 
     `tokens` are display glyphs, `exact` their bytes. Badges are (L, H) words such as "previous token" or "".
     Without `layer` and `head` the browser keeps the head that is chosen. `title` goes into saved pictures.
-    Only the lower triangle travels, as one byte per weight: round(sqrt(weight) · 255), exact to 0.002.
+    Only the lower triangle travels, as one byte per weight: round(sqrt(weight) · 255), exact to 0.004.
     """
     layers, heads, length, keys = attention.shape
     if length != keys or length != len(tokens):
@@ -62,7 +62,7 @@ class HeadGrid(Widget):
         label: str = "Attention heads",
         placeholder: str = "No attention computed yet.",
         detail: bool = True,
-        detail_height: int = 520,
+        detail_height: int = 600,
         **kwargs: Any,
     ) -> None:
         super().__init__(

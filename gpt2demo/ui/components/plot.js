@@ -20,6 +20,7 @@
     return {
       gridcolor: GD.css("--gd-hairline"), linecolor: GD.css("--gd-edge"), zerolinecolor: GD.css("--gd-hairline"),
       tickcolor: GD.css("--gd-edge"), automargin: true, ...axis,
+      ...(axis.title ? { title: { standoff: 10, ...axis.title, font: { size: 13, ...axis.title.font } } } : {}),
     };
   }
 
@@ -76,7 +77,7 @@
   }
 
   /** A long-lived chart in `box`: draw(figure), clear(), and a toolbar that takes the picture away. */
-  GD.chart = function chart({ box, label, height, palette, tools = true, reset = true, onClick = null }) {
+  GD.chart = function chart({ box, label, height, palette, tools = true, reset = true, onClick = null, onZoom = null }) {
     const Plotly = window.Plotly;
     const state = { name: "figure", csv: null, drawn: false };
     const plot = GD.el("div", { class: "gd-plot-area", role: "figure", "aria-label": label });
@@ -117,6 +118,7 @@
         if (!state.drawn) {
           state.drawn = true;
           if (onClick) plot.on("plotly_click", (event) => onClick(event.points[0]));
+          if (onZoom) plot.on("plotly_relayout", (change) => Object.keys(change).some((key) => key.startsWith("xaxis")) && onZoom());
         }
         return (plot._fullData || []).reduce((sum, trace) => sum + (trace.visible === true ? trace._length || trace.x?.length || 0 : 0), 0);
       },

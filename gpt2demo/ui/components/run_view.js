@@ -66,7 +66,8 @@
       GD.el("div", { class: "gd-run-feed" }, GD.el("h3", { text: "What it writes" }), feed));
     empty.style.minHeight = `${props.chart_height}px`;
     box.append(empty, body);
-    const chart = GD.chart({ box: holder, label: `${props.label}: loss`, height: props.chart_height, palette: props.palette });
+    const chart = GD.chart({ box: holder, label: `${props.label}: loss`, height: props.chart_height, palette: props.palette,
+      onZoom: () => draw() });
 
     let id = null;
     let generation = 0;
@@ -77,7 +78,6 @@
     let drawing = null;
     let again = false;
     let pointer = null;
-    let listening = false;
 
     function reset() {
       steps = [];
@@ -110,8 +110,8 @@
       const line = (name, indices, values, more) => ({ type: "scatter", mode: few ? "markers" : "lines", name,
         x: indices.map((i) => x[i]), y: indices.map((i) => values[i]), ...more });
       const data = [
-        line("training, every step", raw, train, { line: { color: "var(--gd-training)", width: 1 }, opacity: 0.32, hoverinfo: "skip" }),
-        line(`training, mean over about ${span} steps`, calm, soft, { line: { color: "var(--gd-training)", width: 2.2 }, hovertemplate: "training %{y:.3f}<extra></extra>" }),
+        line("training, each step", raw, train, { line: { color: "var(--gd-training)", width: 1 }, opacity: 0.32, hoverinfo: "skip" }),
+        line(`training, mean of about ${span} steps`, calm, soft, { line: { color: "var(--gd-training)", width: 2.2 }, hovertemplate: "training %{y:.3f}<extra></extra>" }),
         { type: "scatter", mode: "lines+markers", name: "validation", x: checked.map((s) => s[STEP]), y: checked.map((s) => s[VAL]),
           line: { color: "var(--gd-validation)", width: 1.6, dash: "dot" }, marker: { color: "var(--gd-validation)", size: 7 }, hovertemplate: "validation %{y:.3f}<extra></extra>" },
         { type: "scatter", mode: "markers", name: "best validation", x: best ? [best[STEP]] : [], y: best ? [best[VAL]] : [],
@@ -141,10 +141,6 @@
       try {
         const value = figure();
         await chart.draw(value);
-        if (!listening) {
-          listening = true;
-          chart.plot.on("plotly_relayout", (change) => { if (Object.keys(change).some((key) => key.startsWith("xaxis"))) draw(); });
-        }
         if (pointer && chart.plot.matches(":hover")) window.Plotly.Fx.hover(chart.plot, pointer, "xy");
         root.dataset.points = String(steps.length);
         root.dataset.drawms = (performance.now() - began).toFixed(0);

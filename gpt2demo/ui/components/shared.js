@@ -4,6 +4,14 @@ window.GD = Object.assign(window.GD || {}, {
   start(name, element, api) {
     const root = element.closest(".block") || element;
     const box = element.querySelector(".gd-widget") || element;
+    const fit = () => {
+      const width = box.clientWidth;
+      if (!width) return;
+      box.classList.toggle("gd-narrow", width < 900);
+      box.classList.toggle("gd-tiny", width < 520);
+    };
+    fit();
+    new ResizeObserver(fit).observe(box);
     try {
       window.GD[name]({ root, box, ...api });
     } catch (error) {
