@@ -112,21 +112,32 @@
     const colourOf = (w) => (Number.isNaN(w) ? lut.maskString : lut.strings[Math.round(255 * (now.stretch ? Math.sqrt(w) : w))]);
 
     /* ---------- the thumbnails ---------- */
+    /** Each thumbnail as pixels, P × P: of several cells that share a pixel the strongest shows. */
     function drawAtlas() {
-      atlas = document.createElement("canvas");
-      atlas.width = v.T * v.H;
-      atlas.height = v.T * v.L;
+      sizeGrid();
+      const T = v.T;
+      const P = Math.min(T, Math.round(place.size * (devicePixelRatio || 1)));
+      atlas = Object.assign(document.createElement("canvas"), { width: P * v.H, height: P * v.L });
       const context = atlas.getContext("2d");
-      const image = context.createImageData(v.T, v.T);
+      const image = context.createImageData(P, P);
       const pixels = new Uint32Array(image.data.buffer);
+      const strongest = new Int16Array(P * P);
+      const at = Int16Array.from({ length: T }, (_, i) => Math.floor((i * P) / T));
       for (let l = 0; l < v.L; l++) {
         for (let h = 0; h < v.H; h++) {
           const bytes = numbers.from(l, h);
-          pixels.fill(lut.mask);
-          for (let q = 0, n = 0; q < v.T; q++) for (let k = 0; k <= q; k++) pixels[q * v.T + k] = lut.pixels[bytes[n++]];
-          context.putImageData(image, h * v.T, l * v.T);
+          strongest.fill(-1);
+          for (let q = 0, n = 0; q < T; q++) {
+            for (let k = 0; k <= q; k++, n++) {
+              const to = at[q] * P + at[k];
+              if (bytes[n] > strongest[to]) strongest[to] = bytes[n];
+            }
+          }
+          for (let n = 0; n < P * P; n++) pixels[n] = strongest[n] < 0 ? lut.mask : lut.pixels[strongest[n]];
+          context.putImageData(image, h * P, l * P);
         }
       }
+      atlas.cell = P;
     }
     const place = { x: 54, y: 22, size: 40, gap: 6 };
     const wanted = () => clamp(Math.floor(400 / v.H), 34, 84);
@@ -136,7 +147,6 @@
       place.size = clamp(Math.floor((room - place.x - 4) / v.H) - place.gap, 24, most);
     }
     function drawGrid() {
-      sizeGrid();
       const step = place.size + place.gap;
       const pen = GD.canvasPen(grid, place.x + v.H * step + 2, place.y + v.L * step + 2);
       const c = pen.context;
@@ -145,14 +155,14 @@
       for (let h = 0; h < v.H; h++) {
         pen.text(place.x + h * step + place.size / 2, 10, h === 0 && place.size > 38 ? "head 0" : String(h), { ...quiet, align: "center" });
       }
-      c.imageSmoothingQuality = "high";
+      c.imageSmoothingEnabled = false;
+      const P = atlas.cell;
       for (let l = 0; l < v.L; l++) {
         const y = place.y + l * step;
         pen.text(0, y + place.size / 2, `layer ${l}`, quiet);
         for (let h = 0; h < v.H; h++) {
           const x = place.x + h * step;
-          c.imageSmoothingEnabled = v.T > place.size;
-          c.drawImage(atlas, h * v.T, l * v.T, v.T, v.T, x, y, place.size, place.size);
+          c.drawImage(atlas, h * P, l * P, P, P, x, y, place.size, place.size);
           const mark = letters.get(v.badges[l]?.[h]);
           if (mark) {
             const wide = 6 + 7 * mark.length;
@@ -191,7 +201,7 @@
       space.left = Math.max(122, Math.ceil(widest) + 44);
       space.top = Math.ceil(widest) + 46;
       const fit = Math.min((room - space.left - 6) / v.T, Math.max(14, (props.detail_height - space.top) / v.T));
-      space.cell = Math.floor(clamp(fit, 10, 34));
+      space.cell = Math.floor(clamp(fit, 7, 34));
       space.row = clamp(Math.floor((props.detail_height - 40) / v.T), 17, 26);
       space.width = clamp(room - 6, 280, 640);
     }
@@ -203,7 +213,8 @@
     function drawMap(pen) {
       const c = ink();
       const { cell, left: x0, top: y0 } = space;
-      const small = Math.min(12, cell - 0.5);
+      const every = Math.ceil(10 / cell); // labels need ten pixels; all of them show on hover
+      const small = Math.min(12, cell * every - 0.5);
       pen.text(0, y0 - 12, "query (reads) ↓", { fill: c.query, size: 12, bold: true, family: "--gd-sans" });
       pen.text(x0, 9, "key (is read) →", { fill: c.key, size: 12, bold: true, family: "--gd-sans" });
       const gap = cell > 13 ? 1 : 0;
@@ -212,6 +223,7 @@
         for (let k = 0; k < v.T; k++) {
           pen.rect(x0 + k * cell, y, cell - gap, cell - gap, k > q ? lut.maskString : colourOf(shown[at(q, k)]));
         }
+        if (q % every) continue;
         pen.text(x0 - 30, y + cell / 2, label(q, 12), { fill: c.ink, size: small, align: "right" });
         pen.text(x0 - 6, y + cell / 2, String(q), { fill: c.muted, size: Math.min(10, small), align: "right" });
         pen.text(x0 + q * cell + cell / 2, y0 - 26, label(q, 12), { fill: c.ink, size: small, turn: -90 });
@@ -232,11 +244,11 @@
     }
     function drawLines(pen, mark) {
       const c = ink();
-      const x1 = space.left;
-      const x2 = space.width - space.left - 28;
+      const x1 = space.left + 20;
+      const x2 = space.width - space.left - 42;
       const middle = (i) => 34 + space.row * i + space.row / 2;
-      pen.text(x1 - 6, 10, "query (reads)", { fill: c.query, bold: true, align: "right", family: "--gd-sans" });
-      pen.text(x2 + 6, 10, "key (is read)", { fill: c.key, bold: true, family: "--gd-sans" });
+      pen.text(x1 - 28, 10, "query (reads)", { fill: c.query, bold: true, align: "right", family: "--gd-sans" });
+      pen.text(x2 + 28, 10, "key (is read)", { fill: c.key, bold: true, family: "--gd-sans" });
       const linked = new Map();
       for (let q = 0; q < v.T; q++) {
         for (let k = 0; k <= q; k++) {
@@ -244,7 +256,7 @@
           if (!(w > 0.02)) continue;
           if (mark && (mark.side === "query" ? q : k) !== mark.i) continue;
           if (mark) linked.set(mark.side === "query" ? k : q, w);
-          pen.curve(x1, middle(q), x2, middle(k), lut.strings[255], 0.6 + 3 * w, clamp(now.stretch ? Math.sqrt(w) : w, 0.06, 1));
+          pen.curve(x1, middle(q), x2, middle(k), lut.strings[255], mark ? 1 + 6 * w : 0.6 + 3 * w, clamp(now.stretch ? Math.sqrt(w) : w, mark ? 0.2 : 0.06, 1));
         }
       }
       for (let i = 0; i < v.T; i++) {
@@ -252,8 +264,11 @@
         const dim = (side) => mark && !is(side) && (mark.side === side || !linked.has(i));
         const style = (side) => ({ fill: is(side) ? c[side] : dim(side) ? c.muted : c.ink, bold: is(side), size: Math.min(13, space.row - 3) });
         const weight = linked.has(i) ? ` ${linked.get(i).toFixed(2)}` : "";
-        pen.text(x1 - 6, middle(i), (mark?.side === "key" ? weight.trim() + " " : "") + label(i, 12), { ...style("query"), align: "right" });
-        pen.text(x2 + 6, middle(i), label(i, 12) + (mark?.side === "query" ? weight : ""), style("key"));
+        const number = { fill: c.muted, size: 10 };
+        pen.text(x1 - 6, middle(i), String(i), { ...number, align: "right" });
+        pen.text(x2 + 6, middle(i), String(i), number);
+        pen.text(x1 - 28, middle(i), (mark?.side === "key" ? weight.trim() + " " : "") + label(i, 12), { ...style("query"), align: "right" });
+        pen.text(x2 + 28, middle(i), label(i, 12) + (mark?.side === "query" ? weight : ""), style("key"));
       }
     }
 
@@ -458,10 +473,8 @@
     watch("value", update);
     GD.onLook(box, (what) => {
       if (!v) return;
-      if (what === "mode") {
-        mixColours();
-        drawAtlas();
-      }
+      if (what === "mode") mixColours();
+      drawAtlas();
       drawGrid();
       large();
     });

@@ -100,7 +100,7 @@
         to = after < 0 ? x.length : after + 1;
       }
       const train = steps.map((s) => s[TRAIN]);
-      const span = Math.max(10, Math.round(steps.length / 30));
+      const span = Math.max(10, Math.round(steps.length / 60));
       const soft = smooth(train, span);
       const raw = thin(train, from, to, MOST);
       const calm = thin(soft, from, to, MOST / 2);
