@@ -40,7 +40,7 @@ def main() -> None:
         models=ModelStore(store, HERE / "assets" / "starter"),
         samples=sample_texts(HERE / "assets", HERE / "gpt2demo"),
     )
-    manager.start_thread()
+    manager.open()
     try:
         build(services).queue(max_size=64, default_concurrency_limit=16).launch(
             server_name=options.host,

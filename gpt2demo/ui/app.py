@@ -1,12 +1,12 @@
 """The page as a whole: the header with the model in hand, and the tabs that look at it."""
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from gpt2demo.errors import UserError
+from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.runs.models import ModelDescription, ModelRef
 from gpt2demo.ui import attention_tab, embeddings_tab, generate_tab, models_tab, train_tab
 from gpt2demo.ui.components.safe_html import SafeHTML
@@ -118,7 +118,7 @@ class Header:
     @guarded
     def arrive(self, owner: str, kept: str, request: gr.Request) -> tuple[Any, ...]:
         """Greets a visitor: a secret token at the first visit, and the model of the link or of last time."""
-        owner = owner if isinstance(owner, str) and len(owner) >= 20 else secrets.token_urlsafe(16)
+        owner = owner if is_owner(owner) else new_owner()
         linked = dict(request.query_params).get("run", "")
         ref = "starter"
         for wish in (f"run:{linked}" if linked else "", kept):
