@@ -1,0 +1,273 @@
+"""Which runs there are, whose they are, and how far each one is."""
+
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2demo.errors import BusyError, LimitError, NotFoundError, UserError
+from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.runs.export import export_zip
+from gpt2demo.runs.identity import checked_title, is_owner, new_id, owner_key, refuse_unknown, resolve_in
+from gpt2demo.runs.index import Entry, Index
+from gpt2demo.runs.live import view
+from gpt2demo.runs.summary import RunSummary, Summaries, as_queued, summarise
+from gpt2demo.text.corpus import Corpus
+from gpt2demo.text.tokenizers import Tokenizer
+from gpt2demo.training.config import TrainingConfig, check_fits
+from gpt2demo.training.files import read_json, write_json
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.lock import is_held
+from gpt2demo.training.memory import memory_for_a_run
+
+ABANDONED = 3600  # seconds after which something half-made is surely nobody's work in progress
+DIARY_BYTES = 10_000_000  # allowed for a run's curve and samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotas:
+    """How much room the runs may take."""
+
+    runs_per_owner: int = 20
+    bytes_in_all: int = 5_000_000_000
+    bytes_free: int = 1_000_000_000  # of the disk, which are left to others
+
+
+class RunStore:
+    """All runs below one folder. Safe to use from many threads; a page's every endpoint may call it."""
+
+    def __init__(self, root: Path, *, quotas: Quotas | None = None, memory_bytes: int | None = None) -> None:
+        """memory_bytes: what one run may use; by default half of what this machine has."""
+        self.root = root.absolute()
+        self.quotas = quotas or Quotas()
+        self.memory_bytes = memory_for_a_run() if memory_bytes is None else memory_bytes
+        self._unfinished = self.root / ".unfinished"  # runs in the making, and those on their way out
+        self._unfinished.mkdir(parents=True, exist_ok=True)
+        self._making = threading.Lock()
+        self.index = Index(self.root / "runs.sqlite")
+        self._sweep()
+
+    def create(
+        self,
+        owner: str,
+        *,
+        title: str,
+        preset: str,
+        model: GPT2Config,
+        training: TrainingConfig,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        sources: tuple[str, ...] = (),
+        nonce: str | None = None,
+    ) -> str:
+        """Makes a run that can be started. → its id
+
+        title: if empty, the name of the first text. nonce: see `RunManager.create_and_start`. Raises a
+        UserError when the model does not fit into memory, the text is too short, or there is no room.
+        """
+        check_fits(model, training, memory_bytes=self.memory_bytes)
+        entry = Entry(
+            id=new_id(),
+            owner=owner_key(owner),
+            created=time.time(),
+            title=checked_title(title or Path(corpus.documents[0].name).stem),
+            nonce=nonce,
+            reserved=_disk_needed(model, training, corpus),
+        )
+        with self._making:
+            self._check_room(entry.reserved)
+            if not self.index.add(entry, at_most=self.quotas.runs_per_owner):
+                raise LimitError(
+                    f"You have {self.quotas.runs_per_owner} runs.",
+                    "One browser may keep at most so many.",
+                    "Delete one that you no longer need, then start again.",
+                )
+        workshop = self._unfinished / entry.id
+        try:
+            RunFolder.create(
+                workshop / entry.id,  # under its own name already, because its command names it
+                title=entry.title,
+                preset=preset,
+                model=model,
+                training=training,
+                corpus=corpus,
+                tokenizer=tokenizer,
+                sources=sources,
+            )
+            (workshop / entry.id).rename(self.root / entry.id)
+        except BaseException:
+            self.index.remove(entry.id)
+            raise
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+        return entry.id
+
+    def of_click(self, owner: str, nonce: str) -> Entry | None:
+        """The run that was made with this nonce, or None. Call it only while nobody is making that run."""
+        entry = self.index.of_click(owner_key(owner), nonce)
+        if entry is not None and not (self.root / entry.id).is_dir():
+            self.index.remove(entry.id)  # the program ended in the middle of making it
+            return None
+        return entry
+
+    def owns(self, owner: str, id: str) -> bool:
+        """True when this is an existing run of this owner."""
+        try:
+            self.check_owner(owner, id)
+        except NotFoundError:
+            return False
+        return True
+
+    def check_owner(self, owner: str, id: str) -> Entry:
+        """Raises NotFoundError, the same for a run that is another's and for one that is not there."""
+        path = resolve_in(self.root, id)
+        entry = self.index.get(id)
+        if entry is None or not is_owner(owner) or entry.owner != owner_key(owner) or not path.is_dir():
+            refuse_unknown()
+        return entry
+
+    def entry(self, id: str) -> Entry:
+        """What the index says about a run. Raises NotFoundError."""
+        path = resolve_in(self.root, id)
+        entry = self.index.get(id)
+        if entry is None or not path.is_dir():
+            refuse_unknown()
+        return entry
+
+    def folder(self, id: str) -> RunFolder:
+        """A run's folder, to be read by anybody who knows its id. Raises NotFoundError."""
+        return RunFolder(self.root / self.entry(id).id)
+
+    def view(self, id: str, after_step: int = -1) -> dict[str, Any]:
+        """What the page's RunView polls: see `gpt2demo.runs.live.view`. Raises NotFoundError."""
+        folder = self.folder(id)
+        try:
+            entry = self.entry(id)
+            status = as_queued(folder.status(), entry)
+            return view(folder, after_step, status=status, position=self._position(entry))
+        except (OSError, sqlite3.OperationalError, UserError):
+            self.folder(id)  # says so when the run was deleted in the meantime
+            raise
+
+    def summary(self, id: str) -> RunSummary:
+        """A run in one line. Raises NotFoundError."""
+        return self._summary(self.entry(id))
+
+    def list(self, owner: str) -> Summaries:
+        """The runs of an owner, the newest first. One whose folder is damaged is listed as failed."""
+        if not is_owner(owner):
+            return []
+        there = (entry for entry in self.index.of_owner(owner_key(owner)))
+        return [self._summary(entry) for entry in there if (self.root / entry.id).is_dir()]
+
+    def rename(self, owner: str, id: str, title: str) -> None:
+        """Gives a run another title of at most 80 characters."""
+        entry = self.check_owner(owner, id)
+        title = checked_title(title)
+        path = self.root / entry.id / "run.json"
+        write_json(path, read_json(path) | {"title": title})
+        self.index.set(entry.id, title=title)
+
+    def delete(self, owner: str, id: str) -> None:
+        """Deletes a run for good. Raises BusyError while it is being trained."""
+        entry = self.check_owner(owner, id)
+        folder = RunFolder(self.root / entry.id)
+        if is_held(folder.lock) or not self.index.remove_idle(entry.id):
+            raise BusyError(
+                "This run is being trained.", "Only a run at rest can be deleted.", "Stop it first."
+            )
+        self._discard(folder.path)
+
+    def export_zip(self, id: str, destination: Path) -> Path:
+        """Packs a run into a zip file in the folder `destination`. → its path
+
+        Inside is one folder that `transformers` loads and that this program can go on training.
+        """
+        return export_zip(self.folder(id), destination)
+
+    def bytes_used(self) -> int:
+        """The room that all runs take, and what those in the queue may come to take."""
+        return sum(
+            max(
+                folder_bytes(self.root / entry.id),
+                entry.reserved if entry.place is not None or not (self.root / entry.id).is_dir() else 0,
+            )
+            for entry in self.index.everything()
+        )
+
+    def _check_room(self, needed: int) -> None:
+        used, most = self.bytes_used(), self.quotas.bytes_in_all
+        if used + needed > most:
+            raise LimitError(
+                f"This run may need {_size(needed)} of disk, and the runs on this server fill {_size(used)}.",
+                f"All runs together may fill {_size(most)}.",
+                "Delete runs that you no longer need, or choose a smaller model.",
+            )
+        free = shutil.disk_usage(self.root).free
+        if free - needed < self.quotas.bytes_free:
+            raise LimitError(
+                f"The disk of this server is nearly full: {_size(free)} are free.",
+                f"{_size(self.quotas.bytes_free)} must stay free, and this run may need {_size(needed)}.",
+                "Delete runs that you no longer need, or choose a smaller model.",
+            )
+
+    def _position(self, entry: Entry) -> int | None:
+        if entry.place is None or entry.started:
+            return None
+        waiting = [other.id for other in self.index.queue() if not other.started]
+        return waiting.index(entry.id) + 1 if entry.id in waiting else None
+
+    def _summary(self, entry: Entry) -> RunSummary:
+        folder = RunFolder(self.root / entry.id)
+        try:
+            return summarise(entry, folder, position=self._position(entry))
+        except (UserError, sqlite3.DatabaseError, OSError, ValueError):
+            if not folder.path.is_dir():
+                refuse_unknown()
+            return RunSummary(id=entry.id, title=entry.title, created=entry.created)
+
+    def _discard(self, path: Path) -> None:
+        """Removes a run's folder: out of sight in one step, then file by file."""
+        gone = self._unfinished / f"{path.name}.{secrets.token_hex(4)}"
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Clears away what was half-made or half-deleted when the program last ended."""
+        for left in self._unfinished.iterdir():
+            if left.stat().st_mtime < time.time() - ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+        for entry in self.index.everything():
+            if not (self.root / entry.id).is_dir() and entry.created < time.time() - ABANDONED:
+                self.index.remove(entry.id)
+
+
+def folder_bytes(path: Path) -> int:
+    """How many bytes the files in a folder take, all levels down; 0 for a folder that is not there."""
+    return sum(_file_sizes(path))
+
+
+def _file_sizes(path: Path) -> Iterator[int]:
+    for file in path.rglob("*"):
+        try:
+            yield file.lstat().st_size
+        except OSError:
+            continue  # a worker has just replaced it
+
+
+def _disk_needed(model: GPT2Config, training: TrainingConfig, corpus: Corpus) -> int:
+    """How many bytes a run's folder can grow to: weights, checkpoints, snapshots, text and diary."""
+    weights = 4 * count_parameters(model)
+    checkpoints = 3 * 3 * weights  # two and one in the making, each with the optimiser's two averages
+    snapshots = min(int(training.snapshot_megabytes * 1e6), training.milestones * weights // 2)
+    return weights + checkpoints + snapshots + sum(4 * len(text) for text in corpus.texts) + DIARY_BYTES
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB"
