@@ -57,8 +57,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """Replaces a safetensors file in one step; `facts` are short strings kept in its header."""
-    write_bytes(path, save(dict(tensors), metadata={"format": "pt", **facts}))
+    """Replaces a safetensors file in one step; `facts` are short strings kept in its header.
+
+    The same tensors give the same bytes: the library writes the facts in an order of chance, so the header is
+    written anew (8 bytes for its length, then JSON, filled up with spaces so that the numbers are aligned).
+    """
+    data = memoryview(save(dict(tensors), metadata={"format": "pt", **facts}))
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(bytes(data[8 : 8 + length]))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, b"".join((len(text).to_bytes(8, "little"), text, data[8 + length :])))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,181 @@
+"""The loop learns, repeats itself to the last bit, and stops before a NaN could touch the weights."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from gpt2demo.errors import DivergedError
+from gpt2demo.text.batches import TokenData
+from gpt2demo.training.loop import cross_entropy, evaluate, train
+from gpt2demo.training.schedule import learning_rate_share
+
+
+def weights(state):
+    return {name: p.detach().clone() for name, p in state.model.named_parameters()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(params=["adamw", "muon"])
+def optimizer(request):
+    return request.param
+
+
+def test_the_loss_falls(optimizer, make_config, make_state, data, tokenizer):
+    config = make_config(optimizer, learning_rate=0.01 if optimizer == "adamw" else 0.03, steps=60)
+    records = list(train(make_state(config), data, config, steps=60))
+    first, last = records[0], records[-1]
+    assert abs(first.train_loss - math.log(tokenizer.vocab_size)) < 0.3  # an untrained model guesses
+    assert last.train_loss < 0.75 * first.train_loss and last.val_loss < 0.75 * first.val_loss
+    assert last.val_accuracy > 0.3 > first.val_accuracy
+
+
+def test_a_step_says_what_happened(make_config, make_state, data):
+    config = make_config(steps=40, warmup=0.1, final_learning_rate=0.1, gradient_clip=0.001)
+    state = make_state(config)
+    records = list(train(state, data, config, steps=40))
+    assert [r.step for r in records] == list(range(41)) and state.step == 40
+    assert [r.tokens for r in records] == [4 * 16 * i for i in range(41)]
+    assert [r.step for r in records if r.val_loss is not None] == list(range(0, 41, 2))
+    assert records[0].learning_rate == config.learning_rate / 5  # 4 steps of warmup
+    assert records[4].learning_rate == config.learning_rate
+    assert records[-1].learning_rate == 0.0  # the last one only measures
+    assert all(r.gradient_norm > 0.01 for r in records)  # measured before it is clipped
+    elapsed = [r.elapsed for r in records]
+    assert elapsed == sorted(elapsed) and elapsed[0] > 0 and records[-1].tokens_per_second > 0
+
+
+def test_gradients_are_clipped_only_when_asked(make_config, make_state, data):
+    for limit in (0.0, 0.01):
+        config = make_config(gradient_clip=limit)
+        state = make_state(config)
+        record = next(train(state, data, config, steps=24))
+        used = torch.cat([p.grad.flatten() for p in state.model.parameters()]).norm().item()
+        assert used == pytest.approx(limit or record.gradient_norm, rel=1e-3)
+
+
+def test_the_finished_model_is_measured_but_not_changed(optimizer, make_config, make_state, data):
+    config = make_config(optimizer, steps=3)
+    state = make_state(config)
+    steps = train(state, data, config, steps=3)
+    for _ in range(3):
+        next(steps)
+    before = weights(state)
+    last = next(steps)
+    assert last.step == 3 and same(before, weights(state))
+    again = list(train(state, data, config, steps=3))  # a run that is done can be measured once more
+    assert [r.train_loss for r in again] == [last.train_loss] and same(before, weights(state))
+
+
+def test_two_halves_equal_one_whole_bit_for_bit(optimizer, make_config, make_state, data, results):
+    config = make_config(optimizer, gradient_clip=1.0)
+    whole, halves = make_state(config), make_state(config)
+    expected = list(train(whole, data, config, steps=24))
+    got = []
+    for record in train(halves, data, config, steps=24):
+        got.append(record)
+        if record.step == 11:
+            break
+    torch.rand(100)  # what else uses the global generator in between does not matter
+    got += train(halves, data, config, steps=24)
+    assert results(got) == results(expected)
+    assert same(weights(whole), weights(halves))
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"batch_size": 5}, {"learning_rate": 0.0011}])
+def test_every_setting_counts(change, make_config, make_state, data, results):
+    config, changed = make_config(), make_config(**change)
+    model_of = make_state(config).model.state_dict()
+    runs = []
+    for c in (config, changed):
+        state = make_state(c)
+        state.model.load_state_dict(model_of)
+        runs.append(results([r for r in train(state, data, c, steps=3)]))
+    assert runs[0] != runs[1]
+
+
+def test_dropout_is_on_while_training_and_off_while_measuring(make_config, make_state, data):
+    config = make_config(steps=4)
+    state = make_state(config)
+    seen = []
+    hook = state.model.drop.register_forward_hook(lambda module, *_: seen.append(module.training))
+    next(train(state, data, config, steps=4))
+    hook.remove()
+    assert seen[-1] is True and set(seen[:-1]) == {False} and len(seen) > 1
+
+
+def test_an_evaluation_is_the_mean_over_its_windows_and_changes_nothing(make_config, make_state, data):
+    model = make_state(make_config()).model
+    model.train()
+    torch.manual_seed(3)
+    expected_random = torch.rand(3)
+    torch.manual_seed(3)
+    result = evaluate(model, data.validation, length=16, max_tokens=64)
+    assert torch.equal(torch.rand(3), expected_random)
+    assert model.training and all(p.grad is None for p in model.parameters())
+    assert result.tokens == 64 and 0 <= result.accuracy <= 1
+    one = data.validation[:17]
+    model.eval()
+    with torch.no_grad():
+        by_hand = cross_entropy(model(one[None, :16]), one[None, 1:]).item()
+    assert evaluate(model, one, length=16, max_tokens=10**6).loss == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_a_long_evaluation_in_parts_equals_one_in_a_single_piece(make_config, make_state, data, monkeypatch):
+    model = make_state(make_config()).model
+    whole = evaluate(model, data.train, length=16, max_tokens=10**6)
+    monkeypatch.setattr("gpt2demo.training.loop.EVALUATION_BATCH", 16 * 7)  # the last part is shorter
+    parts = evaluate(model, data.train, length=16, max_tokens=10**6)
+    assert parts.tokens == whole.tokens and parts.accuracy == whole.accuracy
+    assert parts.loss == pytest.approx(whole.loss, abs=1e-6)
+
+
+def test_cross_entropy_is_minus_the_mean_log_probability():
+    logits = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]]])  # probabilities 1/4, 3/4 and 1/2, 1/2
+    loss = cross_entropy(logits, torch.tensor([[1, 0]]))
+    assert loss.item() == pytest.approx(-(math.log(3 / 4) + math.log(1 / 2)) / 2)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, 3e38])
+def test_no_update_is_made_with_what_is_not_a_number(poison, optimizer, make_config, make_state, data):
+    config = make_config(optimizer, learning_rate=0.02)
+    state = make_state(config)
+    steps = train(state, data, config, steps=24)
+    for _ in range(5):
+        next(steps)
+    with torch.no_grad():
+        state.model.ln_f.weight[3] = poison
+    before = weights(state)
+    with pytest.raises(DivergedError) as caught:
+        next(steps)
+    after = weights(state)
+    assert all(torch.equal(before[n].nan_to_num(7.5), after[n].nan_to_num(7.5)) for n in before)
+    assert state.step == 5 and state.tokens == 5 * 64
+    sentence = str(caught.value)
+    rate = 0.02 * learning_rate_share(5, 24, config)
+    assert (
+        sentence.startswith("At step 5 the loss became ") and f"at the learning rate {rate:.3g}." in sentence
+    )
+    assert re.search(r"with a gradient of length (nan|inf|[\d.e+]+) ", sentence)
+    assert "Train again with a learning rate of 0.002." in sentence
+
+
+def test_a_far_too_high_learning_rate_ends_in_a_sentence_or_in_numbers(make_config, make_state, data):
+    config = make_config(learning_rate=1.0, gradient_clip=0.0)
+    state = make_state(config)
+    try:
+        records = list(train(state, data, config, steps=24))
+        assert all(math.isfinite(r.train_loss) for r in records)
+    except DivergedError as error:
+        assert f"At step {state.step} " in str(error)
+    assert all(bool(p.isfinite().all()) for p in state.model.parameters())
+
+
+def test_a_text_of_one_window_is_enough(make_config, make_state, data):
+    config = make_config(steps=3)
+    tiny = TokenData(train=data.train[:17], validation=data.validation[:17])
+    assert len(list(train(make_state(config), tiny, config, steps=3))) == 4

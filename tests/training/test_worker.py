@@ -1,0 +1,428 @@
+"""The worker does what people want, writes down what it did, and can be stopped anywhere without a trace."""
+
+import dataclasses
+import errno
+import math
+import os
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gpt2demo.errors import BusyError, DivergedError, FileError
+from gpt2demo.model.weights import to_gpt2_tensors
+from gpt2demo.training import checkpoint, loop
+from gpt2demo.training import worker as worker_module
+from gpt2demo.training.files import read_json, write_json
+from gpt2demo.training.lock import hold, is_held
+from gpt2demo.training.loop import new_state, train
+from gpt2demo.training.schedule import milestones
+from gpt2demo.training.worker import Worker, steps_for
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    """Every step is written down and may be saved at once, so that nothing depends on the clock."""
+    monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(worker_module, "CHECKPOINT_SHARE", 0.0)
+
+
+def write_nothing(model, tokenizer, prompt, seed):
+    return ""
+
+
+def write_randomly(model, tokenizer, prompt, seed):
+    """Uses the global generator, as a careless sampler might: training must not notice."""
+    assert not model.training
+    return tokenizer.decode(torch.randint(tokenizer.vocab_size, (9,)).tolist())
+
+
+def work(run, write_sample=write_randomly):
+    worker = Worker(run, write_sample)
+    return worker, list(worker.shift())
+
+
+def work_until(run, step):
+    """Works, and stops existing at a step without saving or saying anything, as after a kill."""
+    shift = Worker(run, write_randomly).shift()
+    for record in shift:
+        if record.step == step:
+            break
+    shift.close()
+
+
+def events(run):
+    return [text for _, text in run.journal().events()]
+
+
+@pytest.fixture
+def uninterrupted(make_state, data, results):
+    """(config) → what must come out: the results of all steps, and the final weights"""
+
+    def uninterrupted(config):
+        state = make_state(config)
+        return results(list(train(state, data, config, steps=config.steps))), to_gpt2_tensors(state.model)
+
+    return uninterrupted
+
+
+def check_equal(run, expected, results):
+    wanted, weights = expected
+    assert results(run.journal().steps()) == wanted
+    found = load_file(run.path / "model.safetensors")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+
+
+both = pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+
+
+@pytest.fixture
+def config(request, make_config):
+    """Saved after every step. Muon, unless a test asks for both optimisers."""
+    optimizer = request.getfixturevalue("optimizer") if "optimizer" in request.fixturenames else "muon"
+    return make_config(optimizer, checkpoint_seconds=0.0)
+
+
+@both
+def test_a_whole_run_is_written_down(optimizer, config, make_run, uninterrupted, results):
+    run = make_run("run", config)
+    worker, records = work(run)
+    assert records == run.journal().steps()
+    check_equal(run, uninterrupted(config), results)
+    status = run.status()
+    assert status.state == "done" and status.message == "Finished after 24 steps."
+    assert status.steps_planned == 24 == status.checkpoint_step == run.newest_step()
+    assert events(run) == ["Training began.", "Finished after 24 steps."]
+    looks = milestones(24, config.milestones)
+    assert run.snapshot_steps() == looks and [s.step for s in run.journal().samples()] == list(looks)
+    assert len({s.text for s in run.journal().samples()}) > 1
+    outcome = worker.outcome
+    assert (outcome.state, outcome.step, outcome.tokens) == ("done", 24, 24 * 64)
+    assert outcome.train_loss == records[-1].train_loss and outcome.parameters > 20_000
+    assert outcome.val_loss == status.final_val_loss and status.final_val_tokens > 200
+    assert outcome.seconds >= records[-1].elapsed > 0 and outcome.tokens_per_second > 0
+    assert not is_held(run.lock) and sorted(p.name for p in run.path.iterdir() if "run.sql" in p.name) == [
+        "run.sqlite"
+    ]
+
+
+def test_a_finished_run_continued_stays_as_it_is(config, make_run, results):
+    run = make_run("run", config)
+    first, _ = work(run)
+    rows, weights = run.journal().steps(), (run.path / "model.safetensors").read_bytes()
+    samples = run.journal().samples()
+    second, records = work(run, write_sample=lambda *_: samples[-1].text)
+    assert [r.step for r in records] == [24] and run.journal().steps() == rows
+    assert (run.path / "model.safetensors").read_bytes() == weights
+    assert run.journal().samples() == samples
+    assert second.outcome.val_loss == first.outcome.val_loss
+    assert not any("not repeat" in text for text in events(run))
+
+
+def test_many_kills_leave_no_trace(make_config, make_run, uninterrupted, results, monkeypatch, request):
+    for optimizer in ("adamw", "muon"):
+        config = make_config(optimizer, checkpoint_seconds=3600.0)
+        run, chance, replays = make_run(optimizer, config), random.Random(optimizer), 0
+        saves = chance.sample(range(1, 20), 5)  # where a checkpoint falls due is a matter of the clock
+        ending = Worker._ending
+
+        def save_sometimes(self, state, config, saves=saves, ending=ending):
+            if state.step in saves:
+                self._save(state)
+            return ending(self, state, config)
+
+        monkeypatch.setattr(Worker, "_ending", save_sometimes)
+        for killed_at in sorted(chance.sample(range(2, 23), 6)):
+            work_until(run, killed_at)
+            assert run.status().state == "interrupted"
+            replays += run.journal().last_step().step > run.journal().status().checkpoint_step
+        monkeypatch.setattr(Worker, "_ending", ending)
+        assert replays >= 3
+        work(run)
+        check_equal(run, uninterrupted(config), results)
+        assert sum("went on from step" in text for text in events(run)) == 6
+        assert not any("not" in text.split() for text in events(run))
+
+
+@pytest.mark.parametrize("wanted, state", [("pause", "paused"), ("stop", "stopped")])
+def test_what_people_want_is_done_and_training_goes_on_exactly(
+    wanted, state, config, make_run, uninterrupted, results
+):
+    run = make_run("run", config)
+    worker = Worker(run, write_nothing)
+    for record in worker.shift():
+        if record.step == 13:
+            run.journal().tell(wanted=wanted)
+    stopped_at = worker.outcome.step
+    assert 14 <= stopped_at <= 16
+    assert run.status().state == worker.outcome.state == state and not is_held(run.lock)
+    assert run.status().message == f"{state.title()} after {stopped_at} steps; everything is saved."
+    assert run.newest_step() == stopped_at == run.status().checkpoint_step
+    assert (run.status().final_val_loss is not None) == (state == "stopped")
+    assert math.isfinite(worker.outcome.val_loss)
+    second, records = work(run)  # the wish was fulfilled: now the run goes on
+    assert records[0].step == stopped_at and second.outcome.state == "done"
+    assert f"Training went on from step {stopped_at}, exactly." in events(run)
+    check_equal(run, uninterrupted(config), results)
+
+
+def test_a_wish_uttered_while_the_worker_begins_is_not_lost(make_config, make_run, monkeypatch):
+    run = make_run("run", make_config())
+    run.journal().tell(wanted="pause")  # an old wish, fulfilled long ago
+    encode = worker_module.encode_corpus
+
+    def slow_encode(*args, **kwargs):
+        assert run.status().state == "starting" and run.status().wanted == "run"
+        run.journal().tell(wanted="stop")
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(worker_module, "encode_corpus", slow_encode)
+    worker, _ = work(run)
+    assert worker.outcome.state == "stopped" and worker.outcome.step == 1
+
+
+def test_a_terminated_worker_saves_and_leaves(config, make_run, uninterrupted, results):
+    run = make_run("run", config)
+    worker = Worker(run, write_nothing)
+    for record in worker.shift():
+        if record.step == 10:
+            worker.terminate()
+    assert worker.outcome.state == "interrupted" == run.status().state
+    assert worker.outcome.step == 12 == run.newest_step()
+    assert worker.outcome.train_loss == run.journal().steps()[11].train_loss
+    work(run)
+    check_equal(run, uninterrupted(config), results)
+
+
+def test_an_outcome_after_a_replay_is_that_of_its_own_step(make_config, make_run):
+    config = make_config("muon", checkpoint_seconds=3600.0)
+    run = make_run("run", config)
+    work_until(run, 15)  # the diary knows 16 steps; the only checkpoint is that of step 0
+    assert run.journal().last_step().step == 15 and run.status().checkpoint_step == 0
+    worker = Worker(run, write_nothing)
+    for record in worker.shift():
+        if record.step == 5:
+            worker.terminate()
+    rows = run.journal().steps()
+    assert worker.outcome.step == 7 and worker.outcome.train_loss == rows[6].train_loss
+    assert worker.outcome.val_loss == rows[6].val_loss
+
+
+def test_a_second_worker_is_refused_and_disturbs_nothing(make_config, make_run, uninterrupted, results):
+    config = make_config()
+    run = make_run("run", config)
+    for record in Worker(run, write_nothing).shift():
+        if record.step == 10:
+            with pytest.raises(BusyError, match="being trained already"):
+                work(run)
+            assert run.status().state == "running"
+    assert events(run) == ["Training began.", "Finished after 24 steps."]
+    check_equal(run, uninterrupted(config), results)
+
+
+@pytest.mark.parametrize("lost", ["memory", "seed", "threads", "weights"])
+def test_a_resume_that_is_not_exact_is_noticed(lost, make_config, make_run, monkeypatch):
+    config = make_config("muon", checkpoint_seconds=3600.0)
+    run = make_run("run", config)
+    worker = Worker(run, write_nothing)
+    for record in worker.shift():  # saves at 6 …
+        if record.step == 4:
+            worker.terminate()
+    work_until(run, 15)  # … and is killed at 15
+    rows = run.journal().steps()
+    assert run.status().checkpoint_step == 6 and rows[-1].step == 15
+    if lost == "memory":
+        monkeypatch.setattr(checkpoint, "load_optimizer_tensors", lambda *_: None)
+    elif lost == "weights":
+        monkeypatch.setattr(checkpoint, "load_gpt2_tensors", lambda *_: None)
+    else:
+        data = read_json(run.path / "run.json")
+        data["training"][lost] = {"seed": 8, "threads": 2}[lost]
+        write_json(run.path / "run.json", data)
+    if lost == "threads":
+        work_until(run, 6)  # two threads on a busy machine are slow
+    else:
+        work(run)
+    assert run.journal().steps()[: len(rows)] == rows  # what was shown once stays
+    told = [text for text in events(run) if "not" in text.split()]
+    if lost == "threads":
+        assert told[0] == "Training went on from step 6, not exactly: threads was 1 and is now 2."
+    else:
+        first = "7" if lost == "memory" else "6"  # a lost memory shows in the second loss
+        assert told == [f"From step {first} on, the resume did not repeat exactly."]
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(config, make_run, uninterrupted, results):
+    run = make_run("run", config)
+    work_until(run, 10)
+    newest = run.path / "checkpoints" / f"step-{run.status().checkpoint_step:06d}"
+    (newest / "optimizer.safetensors").write_bytes(b"")
+    work(run)
+    before = run.path / "checkpoints" / f"{newest.name}.invalid"
+    assert before.is_dir()
+    number = int(newest.name.removeprefix("step-"))
+    assert f"The checkpoint {newest.name} is damaged and was set aside." in events(run)
+    assert f"Training went on from step {number - 1}, exactly." in events(run)
+    check_equal(run, uninterrupted(config), results)
+
+
+def test_training_that_diverges_ends_in_a_sentence_and_keeps_the_saved_weights(make_config, make_run, shape):
+    run = make_run("run", make_config(checkpoint_seconds=3600.0, learning_rate=0.5))
+
+    def poison(model, tokenizer, prompt, seed):
+        if run.journal().last_step():  # not at step 0
+            with torch.no_grad():
+                model.ln_f.weight[0] = math.inf
+        return ""
+
+    with pytest.raises(DivergedError) as caught:
+        work(run, poison)
+    status = run.status()
+    assert status.state == "failed" and status.message == str(caught.value) == events(run)[-1]
+    assert "At step " in status.message and "gradient of length" in status.message
+    assert "Train again with a learning rate of 0.05." in status.message
+    model, step = run.load_model()
+    assert step == 0 and all(bool(p.isfinite().all()) for p in model.parameters())
+    assert not is_held(run.lock)
+    assert all(math.isfinite(r.train_loss) for r in run.journal().steps())
+
+
+def test_a_fault_in_the_program_is_told_without_its_details(make_config, make_run):
+    run = make_run("run", make_config())
+    with pytest.raises(ZeroDivisionError):
+        work(run, write_sample=lambda *_: str(1 / 0))
+    assert run.status().state == "failed"
+    assert run.status().message == "A fault in the program ended the training (ZeroDivisionError)."
+    work(run)
+    assert run.status().state == "done"
+
+
+def test_a_full_disk_is_told_and_the_run_can_go_on(config, make_run, uninterrupted, results, monkeypatch):
+    run = make_run("run", config)
+    fsync, calls = os.fsync, 0
+
+    def full(handle):
+        nonlocal calls
+        calls += 1
+        if calls > 120:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(FileError, match=r"No space left on device.*continue the run"):
+            work(run)
+    assert calls == 121 and run.status().state == "failed" and "No space left" in run.status().message
+    work(run)
+    check_equal(run, uninterrupted(config), results)
+
+
+def test_snapshots_fit_into_the_room_given_for_them(make_config, make_run):
+    for megabytes in (0, 0.12, 100.0):
+        run = make_run(f"run {megabytes}", make_config(steps=12, snapshot_megabytes=megabytes))
+        work(run, write_nothing)
+        files = list(run.snapshots.glob("*"))
+        room = int(megabytes * 1e6) // (2 * 26_464 - 2 * 32 * 3)
+        assert len(files) <= room
+        headers = 4_000 * len(files)
+        assert sum(p.stat().st_size for p in files) <= megabytes * 1e6 + headers
+        assert run.newest_step() == 12 and len(run.journal().samples()) == len(milestones(12, 12))
+        if megabytes == 100:
+            assert len(files) == len(milestones(12, 12)) - 1
+        elif room:
+            assert 1 <= len(files) and "step-000000.safetensors" in {p.name for p in files}
+
+
+def test_no_milestones_means_no_samples_and_no_snapshots(make_config, make_run):
+    run = make_run("run", make_config(milestones=0, steps=3))
+    work(run, write_sample=lambda *_: pytest.fail("a sample was written"))
+    assert run.journal().samples() == [] and run.snapshot_steps() == (3,)
+
+
+class VirtualClock:
+    """A machine whose every update and evaluation takes a known time."""
+
+    def __init__(self, patch, *, update, evaluation):
+        self.now, self.updates = 0.0, 0
+        self.update, self.evaluation = update, evaluation
+        fake = SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
+        for module in (loop, worker_module):
+            patch.setattr(module, "time", fake)
+            patch.setattr(module, "evaluate", self.evaluate)
+        patch.setattr(loop, "_update", self.step)
+
+    def step(self, state, data, config, share, *, learn):
+        self.updates += 1
+        self.now += self.update * (5 if self.updates < 3 else 1)  # the first ones are slow, as they are
+        return 1.0, 1.0
+
+    def evaluate(self, model, tokens, *, length, max_tokens):
+        self.now += self.evaluation
+        return loop.Evaluation(loss=1.0, accuracy=0.5, tokens=max_tokens)
+
+
+@pytest.mark.parametrize("update, evaluation", [(0.002, 0.0), (0.005, 0.02), (0.01, 0.05), (0.4, 0.2)])
+@pytest.mark.parametrize("seconds", [3.0, 60.0])
+def test_a_budget_in_minutes_buys_as_many_steps_as_fit(
+    seconds, update, evaluation, make_config, make_state, data, monkeypatch
+):
+    config = make_config(minutes=seconds / 60)
+    state = make_state(config)
+    before = to_gpt2_tensors(state.model)
+    clock = VirtualClock(monkeypatch, update=update, evaluation=evaluation)
+    steps = steps_for(state.model, data, config, seconds=seconds)
+    assert clock.now < max(2.5, 15 * update)  # finding out took a moment
+    clock.updates = 10
+    last = list(train(new_state(state.model, config), data, config, steps=steps))[-1]
+    assert 0.7 * seconds <= last.elapsed <= 1.2 * seconds
+    after = to_gpt2_tensors(state.model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_however_little_time_there_is_one_step_is_made(make_config, make_state, data, monkeypatch):
+    config = make_config(minutes=0.05)
+    model = make_state(config).model
+    VirtualClock(monkeypatch, update=100.0, evaluation=30.0)
+    assert steps_for(model, data, config, seconds=3.0) == 1
+
+
+def test_three_seconds_of_training_take_about_three_seconds(make_config, make_run, monkeypatch):
+    monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 0.25)
+    run = make_run("run", make_config(minutes=0.05))
+    worker, records = work(run, write_nothing)
+    assert worker.outcome.state == "done" and 1.0 <= worker.outcome.seconds <= 6.0
+    assert 20 < worker.outcome.step <= run.status().steps_planned
+
+
+def test_a_machine_that_became_slower_does_not_make_a_run_endless(make_config, make_run, monkeypatch):
+    run = make_run("run", make_config(minutes=0.05))
+    monkeypatch.setattr(worker_module, "steps_for", lambda *_, **__: 1_000_000)
+    monkeypatch.setattr(worker_module, "OVERTIME", 0.01)
+    worker, records = work(run, write_nothing)
+    assert worker.outcome.state == "done" and records[-1].elapsed > 0.03 and records[-2].elapsed <= 0.03
+    assert run.status().final_val_loss is not None and run.newest_step() == records[-1].step + 1
+
+
+def test_a_plan_is_made_once(make_config, make_run, uninterrupted, results, monkeypatch):
+    config = make_config(minutes=5.0)
+    run = make_run("run", config)
+    monkeypatch.setattr(worker_module, "steps_for", lambda *_, seconds: 24 if seconds == 300 else 0)
+    worker = Worker(run, write_nothing)
+    for record in worker.shift():
+        if record.step == 9:
+            worker.terminate()
+    assert run.status().steps_planned == 24
+    monkeypatch.setattr(worker_module, "steps_for", lambda *_, **__: pytest.fail("planned anew"))
+    worker, _ = work(run)
+    assert worker.outcome.step == 24
+    check_equal(run, uninterrupted(dataclasses.replace(config, steps=24, minutes=None)), results)
+
+
+def test_a_worker_for_a_run_that_is_held_elsewhere_writes_nothing(make_config, make_run):
+    run = make_run("run", make_config())
+    with hold(run.lock), pytest.raises(BusyError):
+        work(run)
+    assert run.status().state == "waiting" and events(run) == []
