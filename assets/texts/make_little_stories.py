@@ -248,6 +248,12 @@ class Tale:
             return f"{self.pick(THINGS)} {self.pick(ANIMALS)} {self.pick(FOODS)}"
         return " ".join(self.nonsense() for _ in range(form - 1))
 
+    def verse(self) -> str:
+        """A long line of nonsense words, which only a very good memory can say twice."""
+        words = [self.nonsense() for _ in range(self.rng.randint(7, 11))]
+        pauses = set(self.rng.sample(range(2, len(words) - 1), 2))
+        return " ".join(word + ("," if place in pauses else "") for place, word in enumerate(words))
+
     def song(self) -> str:
         """A line of nonsense that can be sung, often with a word that comes back."""
         first, second, third, fourth = (self.nonsense() for _ in range(4))
@@ -1844,6 +1850,81 @@ def three_keys(t: Tale) -> None:
     t.end()
 
 
+def long_song(t: Tale) -> None:
+    """A very old song is learned by heart and sung again."""
+    t.cast("A", "child", "animal")
+    t.cast("B", "adult", "animal")
+    t.put(verse=t.verse())
+    t.meet("A")
+    t.say(
+        '{B} knew a very old song. "{Verse}," sang {B}.',
+        'One evening {B} sang an old, old song: "{Verse}."',
+        'Every winter {B} sang the song of the mountains: "{Verse}."',
+    )
+    t.say("{A} [listened|closed {A.his} eyes and listened], and then {A.he} sang it too:")
+    t.say('"{Verse}!"', '"{Verse}." Not one word was wrong.')
+    t.extra(
+        '"Well sung, {A}!" said {B}.', "{B} had tears in {B.his} eyes.", '"You have a good ear," said {B}.'
+    )
+    t.end()
+
+
+def spell_book(t: Tale) -> None:
+    """A long spell has to be read without a mistake, first by one and then by the other."""
+    t.cast("A", "child", "animal")
+    t.cast("B", "adult")
+    t.put(verse=t.verse(), thing=t.pick(THINGS))
+    t.meet("A")
+    t.say(
+        "One day {A.he} found a [very old|dusty] book of spells in the house of {B}.",
+        "In the house of {B} lay a book of spells.",
+    )
+    t.say('"{Verse}," read {B} [slowly|in a deep voice].', '{B} read aloud: "{Verse}."')
+    t.say("[Nothing happened|Only the cat looked up].")
+    t.say('"Let me try," said {A}. "{Verse}!"', 'Then {A} read it too: "{Verse}!"')
+    t.say(
+        "And [slowly|suddenly] the {thing} on the table began to [shine|dance|fly].",
+        "At once the {thing} stood up and made a bow.",
+    )
+    t.end()
+
+
+def letters_across(t: Tale) -> None:
+    """A line in a strange language is copied from a stone."""
+    t.cast("A", "child", "adult")
+    t.cast("B", "adult")
+    t.put(verse=t.verse(), P=t.name())
+    t.say(
+        'On a big stone near {P} somebody had cut these words: "{Verse}."',
+        'Near {P} there is a stone, and on the stone it says: "{Verse}."',
+    )
+    t.say("{A}, {A.who}, [copied them|wrote them down] and took them to {B}.")
+    t.say('"{Verse}," read {B}.', '{B} put on {B.his} glasses and read, "{Verse}."')
+    t.say(
+        '"It means: come in, the soup is hot," said {B}.',
+        '"It means: here the giants sleep," said {B}.',
+        '"Nobody knows what it means," said {B}, "but it sounds like the sea."',
+    )
+    t.end()
+
+
+def round_game(t: Tale) -> None:
+    """Children stand in a ring, and everybody has to say the same long rhyme."""
+    t.cast("A", "child", "animal")
+    t.cast("B", "child", "animal")
+    t.cast("C", "child", "animal")
+    t.put(verse=t.verse())
+    t.say(
+        "{A}, {B} and {C} stood in a ring and played the long word game.",
+        "One rainy day {A}, {B} and {C} played the long word game.",
+    )
+    t.say('"{Verse}," [said|began] {A}.')
+    t.say('"{Verse}," said {B}.')
+    t.say('"{Verse}," said {C}.', "But {C} could only laugh and laugh.")
+    t.say("It was the [best|longest] game of the [day|year].")
+    t.end()
+
+
 PLOTS: tuple[Callable[[Tale], None], ...] = (
     lost_thing,
     lent_thing,
@@ -1891,6 +1972,8 @@ PLOTS: tuple[Callable[[Tale], None], ...] = (
     wish_fish,
     cart,
     three_keys,
+    # These four come more often: long lines to copy are what teaches a small model to copy at all.
+    *(long_song, spell_book, letters_across, round_game) * 5,
 )
 
 
