@@ -11,7 +11,7 @@ from gpt2demo.text.corpus import MAX_UPLOAD_BYTES
 from gpt2demo.text.samples import sample_texts
 from gpt2demo.ui.app import build
 from gpt2demo.ui.page import Services
-from gpt2demo.ui.theme import css, head, theme
+from gpt2demo.ui.theme import head, theme
 
 HERE = Path(__file__).resolve().parent
 VISITORS = 200  # sessions remembered at once
@@ -46,7 +46,6 @@ def main() -> None:
             server_name=options.host,
             server_port=options.port,
             theme=theme(),
-            css=css(),
             head=head(),
             footer_links=[],
             run_history=False,

@@ -26,7 +26,7 @@ TABS: tuple[tuple[str, str, Callable[[Page], Tab]], ...] = (
 CHIP_SECONDS = 3.0  # how often the chip looks whether a training model has moved on
 MODE_KEY = "gpt2demo-mode"
 SET_MODE = f"""(mode) => {{
-  document.body.dataset.mode = mode.toLowerCase();
+  document.body.classList.toggle("gd-simple", mode === "{words.SIMPLE}");
   try {{ localStorage.setItem("{MODE_KEY}", mode); }} catch (error) {{ /* private window */ }}
   return [];
 }}"""
@@ -34,7 +34,7 @@ GET_MODE = f"""() => {{
   let mode = null;
   try {{ mode = localStorage.getItem("{MODE_KEY}"); }} catch (error) {{ /* private window */ }}
   mode = mode === "{words.FULL}" ? mode : "{words.SIMPLE}";
-  document.body.dataset.mode = mode.toLowerCase();
+  document.body.classList.toggle("gd-simple", mode === "{words.SIMPLE}");
   return mode;
 }}"""
 
@@ -95,7 +95,11 @@ class Header:
                     self.tabs.append((key, tab, build_tab(self.page)))
 
     def _wire(self, demo: gr.Blocks) -> None:
-        hidden = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        hidden: dict[str, Any] = {
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "concurrency_limit": None,
+        }
         page = self.page
         header = [self.choice, self.chip, self.steps]
         demo.load(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gpt2demo.figures.colours import DARK
+
 # name -> (light, dark). In CSS, and in any figure, a colour is `var(--gd-<name>)`.
 PALETTE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -36,9 +38,9 @@ PALETTE: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def light_to_variable() -> dict[str, str]:
-    """Light colours, as a figure may name them, and the CSS variable that also knows the dark value."""
-    found: dict[str, str] = {}
+    """Light colours, as a figure may name them, and what they become: a CSS variable or a dark colour."""
+    found: dict[str, str] = {light.lower(): dark for light, dark in DARK.items()}
     for name, (light, _) in PALETTE.items():
         if light not in ("#FFFFFF", "#FBFAF7"):
-            found.setdefault(light.lower(), f"--gd-{name}")
+            found[light.lower()] = f"--gd-{name}"
     return found

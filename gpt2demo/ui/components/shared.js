@@ -39,10 +39,12 @@ window.GD = Object.assign(window.GD || {}, {
     return getComputedStyle(document.body).getPropertyValue(name).trim();
   },
 
-  /** "var(--gd-ink)" or a light colour of the palette → the colour of the current mode. */
+  /** "var(--gd-ink)" or a light colour that the palette knows → the colour of the current mode. */
   colour(text, palette = {}) {
-    const name = /^var\((--gd-[a-z-]+)\)$/.exec(text)?.[1] || palette[text.toLowerCase()];
-    return name ? GD.css(name) : text;
+    const found = /^var\((--gd-[a-z-]+)\)$/.exec(text)?.[1] || palette[text.toLowerCase()];
+    if (!found) return text;
+    if (found.startsWith("--")) return GD.css(found);
+    return document.body.classList.contains("dark") ? found : text;
   },
 
   rgb(text) {

@@ -1,0 +1,118 @@
+"""The command line does what the README says, and tells mistakes in sentences."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gpt2demo.__main__ import main
+
+TEXT = "The fox sat by the sea. The owl sang to the fox, and the sea was still.\n" * 40
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of ten steps, made by the command itself."""
+    folder = tmp_path_factory.mktemp("command")
+    (folder / "fox.txt").write_text(TEXT, encoding="utf-8")
+    words = f"train --text {folder / 'fox.txt'} --preset nano --context 16 --steps 10 --batch-size 4"
+    finished = subprocess.run(
+        [sys.executable, "-m", "gpt2demo", *words.split(), "--seed", "3", "--out", str(folder / "run")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result = json.loads(finished.stdout.splitlines()[-1])
+    names = {"run", "step", "tokens", "train_loss", "val_loss", "seconds", "tokens_per_second", "parameters"}
+    assert names <= set(result)
+    assert result["step"] == 10 and result["tokens"] == 10 * 4 * 16 and result["state"] == "done"
+    assert 0 < result["val_loss"] < 4
+    return folder / "run"
+
+
+def test_the_same_command_gives_the_same_weights(run, tmp_path, capsys):
+    text = run.parent / "fox.txt"
+    words = f"train --text {text} --preset nano --context 16 --steps 10 --batch-size 4 --seed 3"
+    assert main([*words.split(), "--out", str(tmp_path / "again")]) == 0
+    first, again = (load_file(path / "model.safetensors") for path in (run, tmp_path / "again"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_generate_prints_the_prompt_and_its_continuation(run, capfdbinary):
+    words = ["generate", "--model", str(run), "--prompt", "The fox", "--max-new-tokens", "20", "--seed", "1"]
+    assert main(words) == 0
+    first = capfdbinary.readouterr().out.decode()
+    assert first.startswith("The fox") and len(first) == len("The fox") + 20 + 1
+    main(words)
+    assert capfdbinary.readouterr().out.decode() == first
+    main([*words[:-1], "2"])
+    assert capfdbinary.readouterr().out.decode() != first
+
+
+def test_generate_as_json_holds_the_whole_step(run, capfd):
+    options = ["--max-new-tokens", "3", "--temperature", "0", "--top-k", "5", "--json"]
+    assert main(["generate", "--model", str(run), *options]) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["index"] for line in lines] == [0, 1, 2]
+    assert all(line["rank"] == 1 and len(line["top"]) >= 5 and line["bytes"] for line in lines)
+
+
+def test_inspect_saves_the_arrays(run, tmp_path, capsys):
+    out = tmp_path / "seen.npz"
+    assert main(["inspect", "--model", str(run), "--text", "The fox", "--out", str(out)]) == 0
+    with np.load(out) as arrays:
+        assert arrays["tokens"].shape == (7,)
+        assert arrays["attention"].shape == (4, 4, 7, 7)
+        assert arrays["residual"].shape == (5, 7, 128)
+        assert np.allclose(arrays["attention"].sum(-1), 1, atol=1e-5)
+
+
+def test_heads_prints_every_head(run, capsys):
+    assert main(["heads", "--model", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 16 + 1
+    assert set(json.loads(lines[-1])["best"]) == {"previous", "first", "duplicate", "induction"}
+
+
+def test_an_earlier_step_can_be_asked_for(run, capfd):
+    words = ["generate", "--model", str(run), "--max-new-tokens", "5", "--step"]
+    assert main([*words, "0"]) == 0
+    assert main([*words, "7777"]) == 2
+    assert "step 7777 were not kept" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train", "no text to begin with"),
+        ("train --text missing.txt --out x", "cannot be read"),
+        ("train /nowhere/at/all", "no run in all"),
+        ("generate --model /nowhere", "no run in nowhere"),
+        ("generate --model RUN --temperature 9", "temperature is 9"),
+        ("generate --model RUN --top-k 0", "top"),
+        ("generate --model RUN --prompt Z", "Z"),
+        ("inspect --model RUN --text é --out x.npz", "é"),
+        ("train --text FOX --steps 0 --out y", "steps is 0"),
+        ("train --text FOX --context 5000 --out y", "n_positions is 5000"),
+        ("train --text FOX --out RUN", "not empty"),
+    ],
+)
+def test_mistakes_are_told_in_sentences(run, tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    places = {"RUN": str(run), "FOX": str(run.parent / "fox.txt")}
+    assert main([places.get(word, word) for word in words.split()]) == 2
+    told = capsys.readouterr().err
+    assert says in told and "Traceback" not in told
+    assert not any(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+def test_help_reads_well(capsys):
+    for words in (["--help"], ["train", "--help"], ["generate", "--help"], ["inspect", "--help"]):
+        with pytest.raises(SystemExit):
+            main(words)
+    assert "--minutes" in capsys.readouterr().out
