@@ -14,6 +14,7 @@ from gpt2demo.training.loop import TrainStep
 STEP_COLUMNS = tuple(field.name for field in fields(TrainStep))
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS steps ({", ".join(f"{c} REAL" for c in STEP_COLUMNS)}, PRIMARY KEY (step));
+CREATE INDEX IF NOT EXISTS validations ON steps (step) WHERE val_loss IS NOT NULL;
 CREATE TABLE IF NOT EXISTS samples (step INTEGER PRIMARY KEY, prompt TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, time REAL, text TEXT);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
