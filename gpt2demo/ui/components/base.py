@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 from abc import ABCMeta
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +16,7 @@ from gradio.component_meta import ComponentMeta, updateable
 from gradio.data_classes import _StaticFiles
 
 HERE = Path(__file__).parent
+ARGUMENTS = frozenset(inspect.signature(gr.HTML.__init__).parameters)  # all others are a component's own
 
 
 class QuietMeta(ComponentMeta):
@@ -46,7 +49,8 @@ class Widget(gr.HTML, metaclass=QuietMeta):
             value,
             html_template=f'<div class="gd-widget gd-kind-{function}"></div>',
             js_on_load=(
-                f"/* triggers: {names} */ GD.start({function!r}, element, {{trigger, props, server, watch}});"
+                f"/* triggers: {names} */ {_own_props(kwargs)} "
+                f"GD.start({function!r}, element, {{trigger, props: all, server, watch}});"
             ),
             head="".join(script_tag(path) for path in (HERE / "shared.js", *scripts)),
             apply_default_css=False,
@@ -60,6 +64,19 @@ class Widget(gr.HTML, metaclass=QuietMeta):
     def postprocess(self, value: object) -> str:
         """Pass the string on as it is: the script shows it as text, never as HTML."""
         return "" if value is None else str(value)
+
+
+def _own_props(arguments: Mapping[str, Any]) -> str:
+    """Script that keeps a component's own settings in `all`, beside those that gradio passes as `props`.
+
+    Gradio loses them when a component in a tab that was never opened is sent an update, even `gr.skip()`. As
+    JSON within a string they hold no quoted names, which gradio would take for events.
+    """
+    own = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
+    return (
+        f"const own = JSON.parse({json.dumps(json.dumps(own))}); "
+        "const all = new Proxy(props, {get: (given, name) => given[name] ?? own[name]});"
+    )
 
 
 def script_tag(path: Path) -> str:

@@ -1,0 +1,112 @@
+"""The words of the Models tab."""
+
+TITLE = "Models"
+HINT = (
+    "Everything you can take in hand. What is in hand is what every other tab writes with and looks into; "
+    "the header shows it too."
+)
+
+# groups of the list
+STARTER_GROUP = "Comes with this page"
+OWN_GROUP = "My runs"
+OWN_HINT = "They belong to this browser: only here can they be changed. To see one elsewhere, use its link."
+LINKED_GROUP = "Opened through a link"
+EMPTY = (
+    "You have not trained a model yet. Open Train, choose a text and press Start: "
+    "the run appears here while it is still learning."
+)
+TO_TRAIN = "Go to Train"
+
+STATES = {
+    "waiting": "waits for its turn",
+    "starting": "starting",
+    "running": "training",
+    "paused": "paused",
+    "stopped": "stopped",
+    "done": "finished",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+TOKENIZERS = {"char": "one token per character", "bpe": "byte-pair tokens"}
+VALIDATION = "validation"
+TRAINING = "training"
+
+LOSS_FINAL = "nats per token"
+LOSS_BEST = "nats per token, best so far"
+UNMEASURED = "–"
+
+# what the list says by itself, in the browser
+IN_THE_BROWSER = {
+    "label": "Models that can be taken in hand",
+    "take": "Take in hand",
+    "in_hand": "In hand",
+    "at_step": "at step",
+    "no_weights": "No weights yet",
+    "made": "made",
+    "loss": "validation loss",
+    "bits": "bits per character",
+    "unknown": UNMEASURED,
+    "share": "Share",
+    "export": "Export",
+    "command": "Command",
+    "rename": "Rename",
+    "delete": "Delete",
+    "close": "Close",
+    "copy": "Copy",
+    "copied": "Copied",
+    "not_copied": "Select it and press Ctrl+C",
+    "share_label": "Link to this run",
+    "share_hint": (
+        "Whoever opens it sees this run, also while it learns, can use its model and take it home, "
+        "with the text it learned from. They cannot change it."
+    ),
+    "packing": "Packing the model, its text and its diary into one file…",
+    "packed": "The download begins by itself.",
+    "again": "Download again",
+    "unpacked": "Unpack it, and these three lines of Python load it, with the transformers library:",
+    "not_packed": "The file could not be made; the message on the page says why.",
+    "retry": "Try again",
+    "command_label": "Makes the same run again, in a folder that has the program and the text",
+    "title_label": "New title",
+    "title_hint": "At most 80 characters.",
+    "save": "Save title",
+    "cancel": "Cancel",
+    "delete_what": "Delete this run for good?",
+    "delete_lost": (
+        "Lost will be its weights at every step that was kept, its text, its curve and everything it wrote, "
+        "also for everybody who has its link. Nobody can bring them back. Export it first to keep it."
+    ),
+    "delete_yes": "Delete for good",
+    "delete_no": "Keep it",
+    "delete_busy": "This run is being trained. Only a run at rest can be deleted: stop it first, in Train.",
+}
+
+PYTHON = """from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained("{folder}")"""
+
+# refusals
+NOT_READY = (
+    "This run has no weights yet.",
+    "A model can be taken in hand once the first are kept, within seconds of its start.",
+    "Wait a moment, or choose another model.",
+)
+NOT_OWN = (
+    "The starter came with this page.",
+    "Only runs of your own can be renamed or deleted.",
+    "Choose one of these, or train one.",
+)
+RENAMED = "The run is now called “{title}”."
+DELETED = "The run “{title}” is deleted."
+
+# about the model in hand
+ABOUT = "About this model"
+PARTS = "Where its parameters are"
+PART = "part"
+SHARE = "share"
+PARTS_HINT = "A parameter is one learned number. The output uses the token embeddings again, at no cost."
+ALL_PARTS = "together"
+RECIPE = "How it was trained"
+TEXT = "What it read"
+COMMAND = "The command that makes it again"
+COMMAND_HINT = "One click selects all of it."

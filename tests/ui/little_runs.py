@@ -1,0 +1,102 @@
+"""Runs small enough to be made in a test: two layers, sixteen channels, weights that nobody has trained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import gradio as gr
+
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.runs.manager import RunManager
+from gpt2demo.runs.models import ModelStore
+from gpt2demo.runs.store import RunStore
+from gpt2demo.text.corpus import Corpus, document_from_text
+from gpt2demo.text.tokenizers import train_tokenizer
+from gpt2demo.training.config import recipe
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.loop import TrainStep
+from gpt2demo.ui.page import Page, Services
+
+ME, SOMEBODY = "m" * 22, "s" * 22  # secret tokens of two visitors
+TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40
+
+
+def settings(title: str = "Cats", name: str = "cats.txt") -> dict[str, Any]:
+    """What a store or a folder needs to make a run."""
+    corpus = Corpus((document_from_text(name, TEXT),))
+    tokenizer = train_tokenizer("char", corpus.texts)
+    model = GPT2Config(
+        vocab_size=tokenizer.vocab_size, n_positions=16, n_embd=16, n_layer=2, n_head=2, dropout=0.0
+    )
+    training = recipe("adamw", model, steps=30, batch_size=4, threads=1, seed=5)
+    return {
+        "title": title, "preset": "nano", "model": model, "training": training,
+        "corpus": corpus, "tokenizer": tokenizer,
+    }  # fmt: skip
+
+
+def learn(folder: RunFolder, *, steps: tuple[int, ...] = (0, 10, 30), state: str = "done") -> RunFolder:
+    """Writes into a folder what a worker would have written, without training anything."""
+    model = GPT2(folder.config(), seed=1).eval()
+    for step in steps:
+        folder.save_snapshot(model, step)
+    folder.save_model(model, steps[-1])
+    folder.journal().add_steps(
+        TrainStep(
+            step=step, tokens=64 * step, train_loss=3.0 - 0.05 * step, val_loss=3.1 - 0.05 * step,
+            val_accuracy=0.2, learning_rate=1e-3, gradient_norm=1.0, tokens_per_second=1e4, elapsed=0.1 * step,
+        )
+        for step in steps
+    )  # fmt: skip
+    folder.journal().tell(state=state, steps_planned=30)
+    if state == "done":
+        folder.journal().tell(final_val_loss=1.61, final_val_tokens=200)
+    return folder
+
+
+def make_services(root: Path) -> Services:
+    """The server's parts on an empty store, with a little starter model; nothing trains."""
+    starter = learn(RunFolder.create(root / "starter", **settings("Starter", "stories.txt")))
+    store = RunStore(root / "runs")
+    models = ModelStore(store, starter.path)
+    return Services(store=store, manager=RunManager(store), models=models, samples=())
+
+
+def make_run(services: Services, owner: str = ME, title: str = "Cats", **how: Any) -> str:
+    """A run that has learned. → its id"""
+    run = services.store.create(owner, **settings(title))
+    learn(services.store.folder(run), **how)
+    return run
+
+
+@contextmanager
+def blocks() -> Iterator[gr.Blocks]:
+    """A `gr.Blocks` that is never launched: closes the event loops that gradio opens for it and forgets."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(new_event_loop())
+        return made[-1]
+
+    with mock.patch("asyncio.new_event_loop", noted), gr.Blocks() as demo:
+        yield demo
+    for loop in made:
+        loop.close()
+    asyncio.set_event_loop(None)
+
+
+def make_page(services: Services) -> Page:
+    """What tabs are built with; to be called inside a `gr.Blocks`."""
+    return Page(services=services, owner=gr.BrowserState(""), ref=gr.State("starter"))
+
+
+def said(**words: Any) -> gr.EventData:
+    """An event with what the browser says."""
+    return gr.EventData(None, words)
