@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt2demo.errors import DivergedError, LimitError, TextError
@@ -23,6 +25,7 @@ MAX_READ_TOKENS = 4_096
 ROWS = 64  # positions scored at once: a whole context of GPT-2's logits would fill hundreds of megabytes
 
 Guard = AbstractContextManager[object]
+Logits = NDArray[np.float32]  # (V,), the model's score for every token of its vocabulary
 
 
 class Alternative(NamedTuple):
@@ -61,41 +64,90 @@ def prompt_window(prompt_ids: Sequence[int], n_positions: int) -> list[int]:
     return list(prompt_ids[-n_positions:])
 
 
+def context_window(prompt_ids: Sequence[int], written: Sequence[int], n_positions: int) -> list[int]:
+    """What the model still has in view after writing: it keeps the last half whenever its context is full."""
+    window = prompt_window(prompt_ids, n_positions)
+    for id_ in written:
+        window.append(id_)
+        _slide(window, n_positions)
+    return window
+
+
+def _slide(window: list[int], n_positions: int) -> bool:
+    """Keeps the last n_positions // 2 tokens of a context that has become too long. → whether it had"""
+    if len(window) <= n_positions:
+        return False
+    del window[: -max(1, n_positions // 2)]
+    return True
+
+
 def generate(
     model: GPT2,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     *,
+    written: Sequence[int] = (),
     cached: bool = True,
     guard: Guard | None = None,
 ) -> Generator[TokenStep, None, None]:
     """Continues a prompt, one TokenStep at a time; the same seed gives the same text.
 
     When the context is full, the model keeps the last n_positions // 2 tokens, reads them afresh and goes on.
+    written: what was written after the prompt before; the text goes on as if it had not been interrupted.
     cached=False reads the whole context for every token: slow and plain, it is what the cache is tested
     against. Raises TextError for an empty prompt (give a start token) and for ids the model does not know.
     """
+    pairs = generate_with_logits(model, prompt_ids, config, written=written, cached=cached, guard=guard)
+    return (step for step, _ in pairs)
+
+
+def generate_with_logits(
+    model: GPT2,
+    prompt_ids: Sequence[int],
+    config: SamplingConfig,
+    *,
+    written: Sequence[int] = (),
+    cached: bool = True,
+    guard: Guard | None = None,
+) -> Generator[tuple[TokenStep, Logits], None, None]:
+    """Does what `generate` does, and hands out the scores that each token was chosen by."""
     _check_model(model)
     _check_ids(prompt_ids, model.config.vocab_size)
-    return _generate(model, prompt_ids, config, KVCache(model.config) if cached else None, guard)
+    if written:
+        _check_ids(written, model.config.vocab_size)
+    cache = KVCache(model.config) if cached else None
+    return _generate(model, prompt_ids, config, written, cache, guard)
 
 
 def _generate(
-    model: GPT2, prompt_ids: Sequence[int], config: SamplingConfig, cache: KVCache | None, guard: Guard | None
-) -> Generator[TokenStep, None, None]:
+    model: GPT2,
+    prompt_ids: Sequence[int],
+    config: SamplingConfig,
+    written: Sequence[int],
+    cache: KVCache | None,
+    guard: Guard | None,
+) -> Generator[tuple[TokenStep, Logits], None, None]:
     generator = torch.Generator().manual_seed(int(config.seed))
+    for _ in written:  # the same draws as before, so that the luck goes on where it was
+        sample(torch.zeros(model.config.vocab_size, dtype=torch.float64), generator)
     n_positions = model.config.n_positions
-    window = prompt_window(prompt_ids, n_positions)
-    for index in range(int(config.max_new_tokens)):
+    window = context_window(prompt_ids, written, n_positions)
+    for index in range(len(written), len(written) + int(config.max_new_tokens)):
         unread = window if cache is None else window[cache.length :]
         logits = _forward(model, unread, cache, guard, last=1)
         step = _choose(logits, config, generator, index)
-        yield step  # outside of every lock: the reader may take his time, or never come back
+        yield step, logits[0].numpy()  # outside of every lock: the reader may take his time, or never return
         window.append(step.id)
-        if len(window) > n_positions:
-            window = window[-max(1, n_positions // 2) :]
-            if cache is not None:
-                cache.truncate(0)
+        if _slide(window, n_positions) and cache is not None:
+            cache.truncate(0)
+
+
+@torch.inference_mode()
+def chosen_instead(logits: Logits, id_: int, config: SamplingConfig, index: int) -> TokenStep:
+    """The record of a token that a person put in place of the one that was drawn from the same scores."""
+    _check_ids([id_], len(logits))
+    scores = torch.from_numpy(logits)[None]  # (1, V)
+    return _describe(scores, [id_], distribution(scores, config).logprobs, index)[0]
 
 
 def next_token_logits(model: GPT2, prompt_ids: Sequence[int], *, guard: Guard | None = None) -> Tensor:

@@ -1,0 +1,82 @@
+"""The road of one position, from the model's scores to the chances of each token, rule by rule.
+
+It needs the scores only, not the model: with other settings the same scores give another road.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from gpt2demo.errors import check_range
+from gpt2demo.generation.engine import Logits
+from gpt2demo.generation.sampling import SamplingConfig, apply_temperature, distribution, top_k_filter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One token on its way."""
+
+    id: int
+    rank: int  # 1 = the highest score; of equal ones the lowest id comes first
+    logit: float  # the model's score
+    before: float  # its probability as the model gave it
+    scaled: float | None  # the score after temperature; None where temperature 0 has put it out
+    cut_by: str  # "temperature 0", "top-k", "top-p", or "" for a token that stays in the draw
+    after: float  # the chance that it is drawn, 0 when cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Road:
+    """The likeliest candidates, and what is left over: together they make up the whole vocabulary."""
+
+    candidates: tuple[Candidate, ...]
+    kept: int  # how many tokens stay in the draw
+    rest: int  # how many tokens are not among the candidates
+    rest_kept: int  # how many of these stay in the draw
+    rest_before: float  # their probability together
+    rest_after: float
+
+
+@torch.inference_mode()
+def road(logits: Logits, config: SamplingConfig, *, shown: int = 12, also: tuple[int, ...] = ()) -> Road:
+    """Follows the likeliest `shown` tokens, and those in `also`, through temperature, top-k and top-p."""
+    check_range("The number of candidates", shown, 1, 1_000, integer=True)
+    scores = torch.from_numpy(logits).double()  # (V,)
+    before = scores.softmax(dim=-1)
+    scaled = apply_temperature(scores, config.temperature)
+    in_top_k = scaled if config.top_k is None else top_k_filter(scaled, int(config.top_k))
+    end = distribution(scores, config)
+    after = end.probabilities
+    order = scores.argsort(descending=True, stable=True).tolist()
+    ranks = {id_: rank for rank, id_ in enumerate(order, start=1)}
+    ids = order[:shown] + [id_ for id_ in also if ranks[id_] > shown]
+
+    def cut_by(id_: int) -> str:
+        if bool(end.kept[id_]):
+            return ""
+        if config.temperature == 0:
+            return "temperature 0"
+        return "top-p" if bool(in_top_k[id_] > float("-inf")) else "top-k"
+
+    candidates = tuple(
+        Candidate(
+            id=id_,
+            rank=ranks[id_],
+            logit=scores[id_].item(),
+            before=before[id_].item(),
+            scaled=scaled[id_].item() if bool(scaled[id_] > float("-inf")) else None,
+            cut_by=cut_by(id_),
+            after=after[id_].item(),
+        )
+        for id_ in ids
+    )
+    kept = int(end.kept.sum())
+    rest, rest_kept = len(scores) - len(ids), kept - sum(not c.cut_by for c in candidates)
+    return Road(
+        candidates=candidates,
+        kept=kept,
+        rest=rest,
+        rest_kept=rest_kept,
+        rest_before=max(0.0, 1.0 - sum(c.before for c in candidates)) if rest else 0.0,
+        rest_after=max(0.0, 1.0 - sum(c.after for c in candidates)) if rest_kept else 0.0,
+    )

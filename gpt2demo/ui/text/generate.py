@@ -1,0 +1,184 @@
+"""The words of the Generate tab."""
+
+TITLE = "Write with the model"
+ABOUT = (
+    "The model reads your beginning and adds one token (a word or a part of one) at a time: it works out how "
+    "likely every token it knows is to come next, and one of them is drawn."
+)
+PROMPT = "How the text begins (prompt)"
+PROMPT_INFO = "Leave it empty and the model begins by itself."
+PROMPT_PLACEHOLDER = "Type the beginning of a story …"
+EXAMPLES = "Beginnings from the text it learnt from"
+GENERATE = "Generate"
+STEP = "Step"
+STOP = "Stop"
+BUTTONS = "Generate writes a new text. Step adds one token to it and shows how that token was chosen."
+TEXT = "The text"
+TEXT_PLACEHOLDER = "Press Generate, and the model writes here."
+HOW_TO_LOOK = (
+    "Underlined: your prompt. Point at a token for its probability; click it to see how it was chosen."
+)
+COPY = "Copy"
+SAVE = "Save as text"
+SAVE_NAME = "gpt2demo.txt"
+
+CHOOSING = "How a token is chosen"
+CHOOSING_ABOUT = (
+    "Move these and watch the bars: they act on the model's stored scores, without running it again."
+)
+TEMPERATURE = "Temperature"
+TEMPERATURE_INFO = (
+    "How daring the choice is. 0: always the likeliest token, so the same text each time (greedy). 1: the "
+    "model's own probabilities. 2: rare tokens become nearly as likely as common ones."
+)
+TOP_K = "Keep the best (top-k)"
+TOP_K_INFO = "0: off, every token may be drawn. 1: always the likeliest. 40: the draw is among the best 40."
+TOP_P = "Keep a share (top-p)"
+TOP_P_INFO = "1: off. 0.9: the fewest tokens that together reach 90 %. Near 0: only the likeliest one."
+LENGTH = "Length"
+LENGTH_INFO = "How many tokens Generate writes: 1 is a single token, 300 about a page."
+SEED = "Seed"
+SEED_INFO = "Names the luck of the draw: the same seed, prompt and settings give the same text."
+FRESH = "Surprise me: a new seed for every new text"
+
+RESET = "Back to the prompt"
+RANK, TOKEN, SCORE, FILTERS, CHANCE = "Rank", "Token", "Score (logit)", "Filters", "Chance"
+CHOSEN = "◆ written"
+STAYS = "stays"
+REST = "all others"
+
+TAKE = "Take another token here"
+TAKE_INFO = "What follows is forgotten, and the model writes on from your token."
+TAKE_BUTTON = "Continue with it"
+BARS = "Chances of the next token"
+BARS_PLACEHOLDER = "Click a token of the text to see what else could have come there."
+TABLE = "The road of each token, in numbers"
+
+WRITING = "Writing …"
+STOPPED = "Stopped."
+NOTHING_YET = (
+    "Nothing is written after the prompt yet. Press Step: how the first token was chosen appears here."
+)
+CHOOSE_FIRST = "One of the model's other choices at a place in the text is needed."
+PUT_AWAY = "This text was put away, because it had not been touched for an hour."
+NO_TOKEN = "Click a token of the text: its whole road from score to chance appears here."
+PROMPT_TOKEN = (
+    "This token is from your prompt: the model read it and did not choose it. Click a token after it."
+)
+FORGOTTEN = (
+    "The scores behind this token are no longer kept, to save memory. "
+    "Click one written later, or generate anew."
+)
+
+
+def writing(count: int, speed: float) -> str:
+    """While it goes on."""
+    return f"Writing … {count} tokens so far, {_speed(speed)}."
+
+
+def facts(made_by: str, count: int, speed: float | None, seed: int) -> str:
+    """Under a text: who wrote it, how long it is, how fast it went, and how to get it again."""
+    length = "1 token" if count == 1 else f"{count:,} tokens"
+    pace = f", {_speed(speed)}" if speed is not None else ""
+    return f"{made_by} {length}{pace}, seed {seed}."
+
+
+def _speed(speed: float) -> str:
+    return f"{speed:,.0f} tokens/s" if speed >= 10 else f"{speed:.1f} tokens/s"
+
+
+def made_by(title: str, step: int, *, newest: bool, planned: int | None, training: bool) -> str:
+    """Which model wrote it, at which step of its training."""
+    name = f"Written by {title}"
+    if training and newest:
+        of = f" of {planned:,}" if planned else ""
+        return f"{name}: step {step:,}{of}, still training, its newest saved weights."
+    if newest:
+        return f"{name} (step {step:,} of its training, the last)."
+    return f"{name} (as it was at step {step:,} of its training)."
+
+
+def begun_earlier(step: int) -> str:
+    return f"It was begun by the weights of step {step:,}, before the training went on."
+
+
+def from_start(token: str) -> str:
+    return (
+        f"There was no prompt, so it began after the start token {token}, as if at the beginning of a text."
+    )
+
+
+def prompt_cut(tokens: int, n_positions: int, first: str) -> str:
+    return (
+        f"The prompt has {tokens:,} tokens, and this model reads {n_positions:,} at once: "
+        f"it read the last {n_positions:,}, from “{first}…” on."
+    )
+
+
+def context_slid(n_positions: int, kept: int) -> str:
+    return (
+        f"The model reads at most {n_positions:,} tokens at once (its context). Whenever they were full, it "
+        f"kept the last {kept:,}, forgot those before, and went on."
+    )
+
+
+def earlier(count: int) -> str:
+    return f"… {count:,} tokens before this …\n"
+
+
+def unknown_prompt(characters: str) -> str:
+    return (
+        f"Your prompt has characters that this model does not know ({characters}), so an example is shown. "
+        "Your prompt is kept above."
+    )
+
+
+def panel_title(index: int, token: str) -> str:
+    return f"Token {index + 1} of the continuation: {token}"
+
+
+def after(text: str) -> str:
+    return f"It came after “{text}”."
+
+
+def chosen(probability: str, rank: int, vocab_size: int, between: float, *, taken: bool) -> str:
+    """How likely the token was for the model, and how sure the model was."""
+    place = "the likeliest" if rank == 1 else f"number {rank:,}"
+    how = "You put it here. " if taken else ""
+    unsure = (
+        f"It was as unsure as between {between:,.0f} equally likely tokens."
+        if between >= 1.5
+        else "It was almost certain."
+        if rank == 1
+        else "It was almost certain of another."
+    )
+    return f"{how}The model gave it {probability}: {place} of {vocab_size:,} tokens. {unsure}"
+
+
+def settings(temperature: float, top_k: int | None, top_p: float | None, kept: int, vocab_size: int) -> str:
+    """What the present settings do at this place."""
+    if temperature == 0:
+        return "With temperature 0 only the likeliest token stays: nothing is left to chance."
+    names = [f"temperature {temperature:g}"]
+    names += [f"top-k {top_k}"] if top_k is not None else []
+    names += [f"top-p {top_p:g}"] if top_p is not None else []
+    left = (
+        f"all {vocab_size:,} tokens stay" if kept == vocab_size else f"{kept:,} of {vocab_size:,} tokens stay"
+    )
+    return f"With {', '.join(names)}, {left} in the draw."
+
+
+def now_cut(token: str, cut_by: str) -> str:
+    return f"With these settings {token} could not have been drawn: {cut_by} cuts it."
+
+
+def scaled(temperature: float) -> str:
+    return "÷ temperature" if temperature == 0 else f"÷ {temperature:g} (temperature)"
+
+
+def cut(cut_by: str) -> str:
+    return f"cut by {cut_by}"
+
+
+def rest_kept(kept: int, count: int) -> str:
+    return "cut" if kept == 0 else (STAYS if kept == count else f"{kept:,} stay")
