@@ -164,6 +164,17 @@ def test_no_update_is_made_with_what_is_not_a_number(poison, optimizer, make_con
     assert "Train again with a learning rate of 0.002." in sentence
 
 
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_finite_loss_with_an_infinite_gradient_is_refused_too(clip, make_config, make_state, data):
+    config = make_config(gradient_clip=clip)
+    state = make_state(config)
+    before = weights(state)
+    state.model.wpe.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(DivergedError, match=r"the loss became 2\.\d+ with a gradient of length (nan|inf)"):
+        next(train(state, data, config, steps=24))
+    assert same(before, weights(state)) and state.step == 0
+
+
 def test_a_far_too_high_learning_rate_ends_in_a_sentence_or_in_numbers(make_config, make_state, data):
     config = make_config(learning_rate=1.0, gradient_clip=0.0)
     state = make_state(config)
