@@ -12,6 +12,7 @@ from gpt2demo.ui import attention_tab, embeddings_tab, generate_tab, models_tab,
 from gpt2demo.ui.components.safe_html import SafeHTML
 from gpt2demo.ui.escape import Safe
 from gpt2demo.ui.guard import guarded
+from gpt2demo.ui.models_rows import millions
 from gpt2demo.ui.page import Page, Services, Tab
 from gpt2demo.ui.text import common as words
 from gpt2demo.ui.theme import masthead, model_chip
@@ -41,7 +42,8 @@ GET_MODE = f"""() => {{
 
 def build(services: Services) -> gr.Blocks:
     """Lays the page out and wires it. Nothing is computed before somebody opens it."""
-    with gr.Blocks(title=words.NAME, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+    demo = gr.Blocks(title=words.NAME, analytics_enabled=False, delete_cache=(600, 3600))
+    with demo:
         page = Page(
             services=services,
             owner=gr.BrowserState("", storage_key="gpt2demo-owner", secret="gpt2demo"),
@@ -110,7 +112,9 @@ class Header:
         self.choice.input(lambda ref: ref, self.choice, page.ref, **hidden)
         self.steps.input(self.at_step, [page.ref, self.steps], page.ref, **hidden)
         changed = page.ref.change(self.describe, [page.owner, page.ref], [*header, self.kept_ref], **hidden)
-        for key, tab, _ in self.tabs:
+        for key, tab, parts in self.tabs:
+            for change in parts.changes:
+                change.success(self.describe, [page.owner, page.ref], [*header, self.kept_ref], **hidden)
             tab.select(lambda key=key: key, None, self.active, **hidden).then(
                 self._show(key), *self._show_ends(key), **hidden
             )
@@ -132,6 +136,8 @@ class Header:
                 continue
             ref = wish
             break
+        if linked and ref != f"run:{linked}":
+            gr.Warning(words.LINK_UNKNOWN)
         return owner, ref, *self.describe(owner, ref)
 
     @guarded
@@ -169,7 +175,7 @@ class Header:
         now = ModelRef.parse(ref)
         steps = self.page.services.models.steps(now)
         chosen = None if steps and step == steps[-1] else step
-        return str(ModelRef(kind=now.kind, run_id=now.run_id, step=chosen))
+        return str(ModelRef.parse(str(ModelRef(kind=now.kind, run_id=now.run_id, step=chosen))))
 
     def tick(self, owner: str, ref: str, shown: str) -> tuple[Any, ...]:
         """Keeps the chip true while the model in hand is in training; changes nothing otherwise."""
@@ -208,7 +214,7 @@ class Header:
 
 def chip(about: ModelDescription) -> Safe:
     """The model in hand in words: its name, size, step, loss and text."""
-    facts = [f"{about.parameters / 1e6:.2g} M parameters"]
+    facts = [millions(about.parameters)]
     if about.step is not None:
         facts.append(f"step {about.step:,}")
     if about.val_loss is not None:

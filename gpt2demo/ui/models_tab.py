@@ -12,6 +12,7 @@ from gpt2demo.runs.export import export_zip
 from gpt2demo.runs.models import ModelRef
 from gpt2demo.ui.components.model_list import ModelList
 from gpt2demo.ui.components.safe_html import SafeHTML
+from gpt2demo.ui.escape import Safe
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.models_about import about
 from gpt2demo.ui.models_rows import Shelf, list_value
@@ -26,7 +27,7 @@ PACKING_AT_ONCE = 2
 def build(page: Page) -> Tab:
     """Lays out the Models tab and wires it."""
     tab = ModelsTab(page)
-    return Tab(refresh=tab.refresh, inputs=tab.inputs, outputs=tab.outputs)
+    return Tab(refresh=tab.refresh, inputs=tab.inputs, outputs=tab.outputs, changes=tab.changes)
 
 
 class ModelsTab:
@@ -58,8 +59,10 @@ class ModelsTab:
         page.ref.change(self.remember, self.inputs, self.linked, **hidden)
         self.list.look(self.look, self.inputs, self.list, **hidden)
         self.list.take(self.take, None, page.ref, **hidden)
-        self.list.rename(self.rename, self.inputs, self.list, **hidden)
-        self.list.remove(self.remove, self.inputs, [page.ref, self.list], **hidden)
+        self.changes = [
+            self.list.rename(self.rename, self.inputs, [self.list, self.about], **hidden),
+            self.list.remove(self.remove, self.inputs, [page.ref, self.list], **hidden),
+        ]
         self.list.pack(self.pack, self.inputs, self.list, **packing).failure(
             self.not_packed, self.inputs, self.list, **hidden
         )
@@ -105,10 +108,11 @@ class ModelsTab:
         return str(ref)
 
     @guarded
-    def rename(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> str:
-        """Gives a run of one's own another title."""
+    def rename(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> tuple[str, Safe]:
+        """Gives a run of one's own another title. → the list and the panel, which name it"""
         self._rename(owner, _said(event, "ref"), _said(event, "title"))
-        return list_value(self._rows(owner, ref, linked), renamed=_said(event, "ref"))
+        listing = list_value(self._rows(owner, ref, linked), renamed=_said(event, "ref"))
+        return listing, about(self.models, ModelRef.parse(ref))
 
     @guarded
     def remove(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> tuple[str, str]:

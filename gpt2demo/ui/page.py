@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
@@ -38,8 +39,12 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Tab:
-    """How a tab shows the model in hand: called when the tab is opened or the model changes."""
+    """How a tab shows the model in hand: called when the tab is opened or the model changes.
+
+    changes: events after which the header must look anew at which models there are and what they are called.
+    """
 
     refresh: Callable[..., Any]
     inputs: Sequence[Component]
     outputs: Sequence[Component]
+    changes: Sequence[Dependency] = ()

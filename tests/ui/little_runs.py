@@ -50,7 +50,8 @@ def learn(folder: RunFolder, *, steps: tuple[int, ...] = (0, 10, 30), state: str
     folder.journal().add_steps(
         TrainStep(
             step=step, tokens=64 * step, train_loss=3.0 - 0.05 * step, val_loss=3.1 - 0.05 * step,
-            val_accuracy=0.2, learning_rate=1e-3, gradient_norm=1.0, tokens_per_second=1e4, elapsed=0.1 * step,
+            val_accuracy=0.2, learning_rate=1e-3, gradient_norm=1.0,
+            tokens_per_second=1e4, elapsed=0.1 * step,
         )
         for step in steps
     )  # fmt: skip
@@ -76,8 +77,8 @@ def make_run(services: Services, owner: str = ME, title: str = "Cats", **how: An
 
 
 @contextmanager
-def blocks() -> Iterator[gr.Blocks]:
-    """A `gr.Blocks` that is never launched: closes the event loops that gradio opens for it and forgets."""
+def loops_closed() -> Iterator[None]:
+    """Closes the event loops that gradio opens for a `gr.Blocks` which is never launched, and forgets."""
     made: list[asyncio.AbstractEventLoop] = []
     new_event_loop = asyncio.new_event_loop
 
@@ -85,11 +86,18 @@ def blocks() -> Iterator[gr.Blocks]:
         made.append(new_event_loop())
         return made[-1]
 
-    with mock.patch("asyncio.new_event_loop", noted), gr.Blocks() as demo:
-        yield demo
+    with mock.patch("asyncio.new_event_loop", noted):
+        yield
     for loop in made:
         loop.close()
     asyncio.set_event_loop(None)
+
+
+@contextmanager
+def blocks() -> Iterator[gr.Blocks]:
+    """A `gr.Blocks` to build parts of the page in, never to be launched."""
+    with loops_closed(), gr.Blocks() as demo:
+        yield demo
 
 
 def make_page(services: Services) -> Page:

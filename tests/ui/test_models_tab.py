@@ -135,7 +135,8 @@ def test_take_gives_the_reference_that_the_page_will_hold(tab: ModelsTab, servic
 
 def test_rename_shows_the_title_in_one_line_and_refuses_what_is_too_long(tab: ModelsTab, services: Services):
     run = make_run(services)
-    value = tab.rename(ME, "starter", (), said(ref=f"run:{run}", title="  <i>Tales</i>\n two "))
+    value, panel = tab.rename(ME, f"run:{run}", (), said(ref=f"run:{run}", title="  <i>Tales</i>\n two "))
+    assert "&lt;i&gt;Tales&lt;/i&gt; two" in panel
     assert rows(value)[1]["title"] == "<i>Tales</i> two" and json.loads(value)["renamed"] == f"run:{run}"
     for wrong in ("", "x" * 81, None, 3):
         with pytest.raises(gr.Error):
@@ -244,6 +245,12 @@ def test_the_panel_names_every_part_and_how_it_was_made(services: Services):
     assert f"{count_parameters(config):,}" in text and "gpt2demo train --text cats.txt" in text
     gone = about(services.models, ModelRef("run", "x" * 16))
     assert NOT_THERE in re.sub(r"&#x27;", "'", gone) and "gd-notice-error" in gone
+
+
+def test_the_list_keeps_its_words_where_gradio_cannot_lose_them(tab: ModelsTab):
+    """A bare update, such as gr.skip(), replaces the settings of a component in a tab never opened."""
+    assert words.IN_THE_BROWSER["take"] in tab.list.js_on_load
+    assert not hasattr(tab.list, "in_hand") and callable(tab.list.take)  # only events pass for events
 
 
 def test_numbers_are_said_as_people_say_them():
