@@ -1,0 +1,140 @@
+"""How fast this machine trains a model, found by trying for about a second, and remembered."""
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from gpt2demo.model.anatomy import count_parameters, flops_per_token
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.text.batches import TokenData
+from gpt2demo.training.config import MAX_STEPS, TrainingConfig
+from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
+from gpt2demo.training.schedule import evaluation_interval
+
+PROBE_SECONDS = 1.2
+PROBE_FLOPS = 2e10  # in one step that is tried out; larger batches are scaled up from smaller ones
+PROBE_PARAMETERS = 30_000_000  # larger models are not tried out: making them alone takes seconds
+WARMUP = 2  # first steps, which are slower
+BACKWARD = 3  # a step costs three times its forward pass
+USUAL_RATE = 3e10  # multiplications and additions per second, assumed where nothing was measured yet
+VOCABULARIES = 64  # sizes within such a stretch are taken for the same
+REMEMBERED = 256
+FRESH_SECONDS = 1800  # a machine may be busier or freer by then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What a step of training and a look at the held-out text cost here, in seconds."""
+
+    step: float
+    look: float
+    measured: bool  # False: reckoned from the number of operations
+
+    def steps(self, seconds: float) -> int:
+        """How many steps fit into a time, the looks at the held-out text included. → 1 … MAX_STEPS"""
+        many = max(1, int(seconds / self.step))
+        looks = many // evaluation_interval(many) + 1
+        return min(MAX_STEPS, max(1, int((seconds - looks * self.look) / self.step)))
+
+    def seconds(self, steps: int) -> float:
+        """How long so many steps take."""
+        return steps * self.step + (steps // evaluation_interval(max(1, steps)) + 1) * self.look
+
+
+class Estimator:
+    """Remembers the pace of every kind of training that was asked for. One for a whole server."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[float, Pace]] = {}
+        self._rate = USUAL_RATE
+        self._trying = threading.Lock()  # two trials at once would slow each other down
+
+    def pace(self, model: GPT2Config, training: TrainingConfig, *, measure: bool = True) -> Pace:
+        """The pace of a training of this shape, whatever its budget and its text.
+
+        measure: False answers at once, with what is known or by reckoning, for a machine that is at work.
+        Models of which a single step would last seconds are always reckoned.
+        """
+        if (known := self._recall(model, training)) is not None:
+            return known
+        if not measure or _is_huge(model, training):
+            return self._reckoned(model, training)
+        with self._trying:
+            if (known := self._recall(model, training)) is None:
+                known = try_out(model, training)
+                self._rate = _flops(model, training.batch_size, training.length) / known.step
+                while len(self._known) >= REMEMBERED:
+                    self._known.pop(next(iter(self._known)))
+                self._known[_key(model, training)] = (time.monotonic(), known)
+        return known
+
+    def knows(self, model: GPT2Config, training: TrainingConfig) -> bool:
+        """True when `pace` would not have to try anything out."""
+        return self._recall(model, training) is not None or _flops(model, 1, training.length) > PROBE_FLOPS
+
+    def _recall(self, model: GPT2Config, training: TrainingConfig) -> Pace | None:
+        found, pace = self._known.get(_key(model, training), (0.0, None))
+        return pace if time.monotonic() - found < FRESH_SECONDS else None
+
+    def _reckoned(self, model: GPT2Config, training: TrainingConfig) -> Pace:
+        step = _flops(model, training.batch_size, training.length) / self._rate
+        return Pace(step=step, look=step, measured=False)
+
+
+def try_out(model: GPT2Config, training: TrainingConfig) -> Pace:
+    """Trains a throwaway model on random tokens for a moment. Speed does not depend on what a text says."""
+    most = max(1, int(PROBE_FLOPS / _flops(model, 1, training.length)))
+    config = replace(training, steps=10**6, minutes=None, batch_size=min(training.batch_size, most))
+    state = new_state(GPT2(model, seed=config.seed), config)
+    held_out = validation_tokens(state.model, config)
+    chance = torch.Generator().manual_seed(config.seed)
+    data = TokenData(
+        train=torch.randint(model.vocab_size, (20 * config.length,), generator=chance),
+        validation=torch.randint(model.vocab_size, (held_out + config.length + 1,), generator=chance),
+    )
+    times: list[float] = []
+    began = time.perf_counter()
+    for record in train(state, data, config, steps=10**6):
+        times.append(record.elapsed)
+        if time.perf_counter() - began > PROBE_SECONDS and len(times) >= 3:
+            break
+    warm = min(WARMUP, len(times) - 2)
+    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
+    update = _time_update(state)  # which costs the same for every batch
+    each = update + max(0.0, each - update) * training.batch_size / config.batch_size
+    began = time.perf_counter()
+    evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
+    look = time.perf_counter() - began
+    return Pace(step=each, look=look, measured=True)
+
+
+def _time_update(state: TrainingState) -> float:
+    began = time.perf_counter()
+    for optimizer in state.optimizers:
+        optimizer.step()
+    return time.perf_counter() - began
+
+
+def _is_huge(model: GPT2Config, training: TrainingConfig) -> bool:
+    return count_parameters(model) > PROBE_PARAMETERS or _flops(model, 1, training.length) > PROBE_FLOPS
+
+
+def _flops(model: GPT2Config, batch_size: int, length: int) -> float:
+    """Multiplications and additions of one step of training."""
+    return float(BACKWARD * batch_size * length * flops_per_token(model, length))
+
+
+def _key(model: GPT2Config, training: TrainingConfig) -> tuple[object, ...]:
+    return (
+        model.n_layer,
+        model.n_head,
+        model.n_embd,
+        model.dropout > 0,
+        -(-model.vocab_size // VOCABULARIES),
+        training.length,
+        training.batch_size,
+        training.optimizer,
+    )

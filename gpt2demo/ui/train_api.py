@@ -1,0 +1,113 @@
+"""Training for other programs: the same as the page's buttons do, with names, types and sentences."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from gradio.events import api
+
+from gpt2demo.runs.identity import is_owner
+from gpt2demo.ui.guard import guarded
+from gpt2demo.ui.page import Services
+from gpt2demo.ui.train_form import Form, Planner
+from gpt2demo.ui.train_live import Live
+
+
+class TrainAPI:
+    """Named endpoints; the page itself does not use them."""
+
+    def __init__(self, services: Services, planner: Planner, live: Live) -> None:
+        self.services = services
+        self.planner = planner
+        self.live = live
+        endpoints = (
+            self.start_training,
+            self.training_progress,
+            self.pause_training,
+            self.resume_training,
+            self.stop_training,
+        )
+        for endpoint in endpoints:
+            api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
+
+    def start_training(
+        self,
+        text: str,
+        title: str = "",
+        tokenizer: str = "char",
+        vocabulary: int = 1024,
+        size: str = "nano",
+        minutes: float = 1.0,
+        steps: int = 0,
+        optimizer: str = "muon",
+        seed: int = 1337,
+        owner: str = "",
+        nonce: str = "",
+    ) -> dict[str, str]:
+        """Starts training a GPT-2 on a text.
+
+        Args:
+            text: what the model learns from, at most 12 MB.
+            title: what the run is called; empty: by its text and size.
+            tokenizer: "char" (every character is a token) or "bpe" (word pieces).
+            vocabulary: how many word pieces, for "bpe".
+            size: "pico", "nano", "micro", "mini", "gpt2" and larger.
+            minutes: how long it may train, if steps is 0.
+            steps: how many steps it trains.
+            optimizer: "muon" or "adamw".
+            seed: the same seed on the same machine gives the same run.
+            owner: the secret token of an earlier answer, so that the run belongs to the same owner.
+            nonce: names this request: sent twice, it still starts one run.
+
+        Returns:
+            The run's id, the owner's secret token, and the address part that shows the run in a browser.
+        """
+        return self._start_training(
+            Form(
+                source="paste",
+                pasted=text,
+                title=title,
+                tokenizer=tokenizer,
+                vocabulary=vocabulary,
+                size=size,
+                budget="steps" if steps else "minutes",
+                minutes=minutes,
+                steps=steps,
+                optimizer=optimizer,
+                seed=seed,
+            ),
+            owner,
+            nonce,
+        )
+
+    @guarded
+    def _start_training(self, form: Form, owner: str, nonce: str) -> dict[str, str]:
+        owner = owner if is_owner(owner) else secrets.token_urlsafe(16)
+        run = self.planner.plan(form).start(self.services.manager, owner, nonce or secrets.token_hex(12))
+        return {"run": run, "owner": owner, "address": f"?run={run}"}
+
+    def training_progress(self, run: str, after_step: int = -1) -> dict[str, Any]:
+        """How a run is doing: its steps later than after_step, what it wrote, and its state.
+
+        Args:
+            run: a run's id, or "starter".
+            after_step: the last step that is known already.
+        """
+        return self.live.poll([run, after_step])
+
+    def pause_training(self, run: str, owner: str) -> str:
+        """Lets a run save and rest; it can be resumed. owner: the secret token that start_training gave."""
+        return self._command(self.services.manager.pause, owner, run)
+
+    def resume_training(self, run: str, owner: str) -> str:
+        """Lets a paused or stopped run go on exactly where it was saved."""
+        return self._command(self.services.manager.resume, owner, run)
+
+    def stop_training(self, run: str, owner: str) -> str:
+        """Lets a run save its model, measure its result and end."""
+        return self._command(self.services.manager.stop, owner, run)
+
+    @guarded
+    def _command(self, work: Callable[[str, str], None], owner: str, run: str) -> str:
+        work(owner, run)
+        return self.services.store.summary(run).state

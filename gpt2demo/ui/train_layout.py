@@ -1,0 +1,249 @@
+"""Where everything stands on the Train tab."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from gpt2demo.model.config import PRESETS
+from gpt2demo.text.documents import ENCODINGS
+from gpt2demo.text.samples import SampleText
+from gpt2demo.ui.components import HeadGrid, PlotlyPlot, RunView, SafeHTML, TokenStrip, run_value
+from gpt2demo.ui.text import train as words
+from gpt2demo.ui.theme import hint, section
+
+USUAL_SIZE = "nano"
+MOST_VOCABULARY = 8_192
+
+
+class FormLayout:
+    """The controls of the form, and the places where it answers."""
+
+    def __init__(self, samples: tuple[SampleText, ...]) -> None:
+        with gr.Row(elem_classes="gd-cols", elem_id="train-form"):
+            with gr.Column():
+                self._text(samples)
+            with gr.Column():
+                self._model()
+            with gr.Column():
+                self._run()
+
+    def _text(self, samples: tuple[SampleText, ...]) -> None:
+        SafeHTML(section(words.TEXT, words.TEXT_HINT, step=1))
+        self.source = gr.Radio(
+            [(words.SAMPLE_SOURCE, "sample"), (words.UPLOAD_SOURCE, "upload"), (words.PASTE_SOURCE, "paste")],
+            value="sample",
+            label=words.SOURCE,
+            elem_id="train-source",
+        )
+        self.sample = gr.Dropdown(
+            [(sample.title, sample.key) for sample in samples],
+            value=samples[0].key if samples else None,
+            label=words.SAMPLE,
+            info=samples[0].about if samples else "",
+            elem_id="train-sample",
+        )
+        with gr.Column(visible=False) as self.upload_part:
+            self.files = gr.File(label=words.UPLOAD, file_count="multiple", height=150, elem_id="train-files")
+            SafeHTML(hint(words.UPLOAD_HINT))
+        self.encoding = gr.Dropdown(
+            list(ENCODINGS),
+            value=None,
+            label=words.ENCODING,
+            info=words.ENCODING_INFO,
+            visible=False,
+            elem_id="train-encoding",
+        )
+        self.pasted = gr.Textbox(
+            label=words.PASTE,
+            info=words.PASTE_INFO,
+            placeholder=words.PASTE_PLACEHOLDER,
+            lines=8,
+            max_lines=8,
+            visible=False,
+            elem_id="train-paste",
+        )
+        self.report = SafeHTML(hint(words.REPORT_WAIT), elem_id="train-report")
+        with gr.Column(elem_classes="gd-first-lines"):
+            SafeHTML(section(words.FIRST_LINES, words.FIRST_LINES_HINT, level=3))
+            self.strip = TokenStrip(
+                label=words.FIRST_LINES, placeholder=words.NO_TOKENS, max_lines=5, elem_id="train-tokens"
+            )
+
+    def _model(self) -> None:
+        SafeHTML(section(words.MODEL, words.MODEL_HINT, step=2))
+        self.tokenizer = gr.Radio(
+            list(words.TOKENIZERS),
+            value="char",
+            label=words.TOKENIZER,
+            info=words.TOKENIZER_INFO,
+            elem_id="train-tokenizer",
+        )
+        self.vocabulary = gr.Slider(
+            260,
+            MOST_VOCABULARY,
+            1_024,
+            step=4,
+            label=words.VOCABULARY,
+            info=words.VOCABULARY_INFO,
+            visible=False,  # until word pieces are chosen
+            elem_id="train-vocabulary",
+            elem_classes="gd-full",
+        )
+        self.size = gr.Radio(
+            [(words.SIZES[name], name) for name in PRESETS],
+            value=USUAL_SIZE,
+            label=words.SIZE,
+            info=words.SIZE_INFO,
+            elem_id="train-size",
+        )
+        self.context = gr.Slider(
+            8,
+            1_024,
+            PRESETS[USUAL_SIZE]["n_positions"],
+            step=8,
+            label=words.CONTEXT,
+            info=words.CONTEXT_INFO,
+            elem_id="train-context",
+            elem_classes="gd-full",
+        )
+        self.dropout = gr.Slider(
+            0,
+            0.5,
+            PRESETS[USUAL_SIZE]["dropout"],
+            step=0.05,
+            label=words.DROPOUT,
+            info=words.DROPOUT_INFO,
+            elem_id="train-dropout",
+            elem_classes="gd-full",
+        )
+        self.about_model = SafeHTML(elem_id="train-model-report")
+
+    def _run(self) -> None:
+        SafeHTML(section(words.RUN, words.RUN_HINT, step=3))
+        self.budget = gr.Radio(
+            list(words.BUDGETS),
+            value="minutes",
+            label=words.BUDGET,
+            elem_id="train-budget",
+            elem_classes="gd-full",
+        )
+        self.minutes = gr.Slider(
+            0.5, 30, 2, step=0.5, label=words.MINUTES, info=words.MINUTES_INFO, elem_id="train-minutes"
+        )
+        self.steps = gr.Number(
+            600, label=words.STEPS, info=words.STEPS_INFO, precision=0, visible=False, elem_id="train-steps"
+        )
+        self.epochs = gr.Number(
+            4, label=words.EPOCHS, info=words.EPOCHS_INFO, visible=False, elem_id="train-epochs"
+        )
+        with gr.Column(elem_classes="gd-full"):
+            self.optimizer = gr.Radio(
+                list(words.OPTIMIZERS),
+                value="muon",
+                label=words.OPTIMIZER,
+                info=words.OPTIMIZER_INFO,
+                elem_id="train-optimizer",
+            )
+            self.batch = gr.Slider(
+                1, 128, 12, step=1, label=words.BATCH, info=words.BATCH_INFO, elem_id="train-batch"
+            )
+            with gr.Row():
+                self.rate = gr.Number(
+                    0, label=words.RATE, info=words.RATE_INFO, min_width=120, elem_id="train-rate"
+                )
+                self.seed = gr.Number(
+                    1337,
+                    label=words.SEED,
+                    info=words.SEED_INFO,
+                    precision=0,
+                    min_width=120,
+                    elem_id="train-seed",
+                )
+            self.title = gr.Textbox(label=words.TITLE, info=words.TITLE_INFO, elem_id="train-title")
+            self.prompt = gr.Textbox(label=words.PROMPT, info=words.PROMPT_INFO, elem_id="train-prompt")
+        self.estimate = SafeHTML(elem_id="train-estimate")
+        self.start = gr.Button(words.START, variant="primary", size="lg", elem_id="train-start")
+        self.said = SafeHTML(elem_id="train-said")
+        self.nonce = gr.Textbox(visible="hidden", elem_id="train-nonce", label="nonce")
+
+    @property
+    def controls(self) -> list[Any]:
+        """All that a person fills in, in the order of the fields of Form."""
+        return [
+            self.source,
+            self.sample,
+            self.files,
+            self.encoding,
+            self.pasted,
+            self.tokenizer,
+            self.vocabulary,
+            self.size,
+            self.context,
+            self.dropout,
+            self.budget,
+            self.minutes,
+            self.steps,
+            self.epochs,
+            self.optimizer,
+            self.batch,
+            self.rate,
+            self.seed,
+            self.title,
+            self.prompt,
+        ]
+
+
+class LiveLayout:
+    """The run in hand, its heads, and the comparison."""
+
+    def __init__(self, poll: Callable[[list[Any]], dict[str, Any]]) -> None:
+        with gr.Column(elem_classes="gd-panel", elem_id="train-live"):
+            with gr.Row(elem_classes="gd-live-head"):
+                with gr.Column(min_width=240):
+                    SafeHTML(section(words.LIVE))
+                    self.whose = SafeHTML(elem_id="train-whose")
+                with gr.Column(min_width=240):
+                    with gr.Row(elem_classes="gd-actions gd-live-actions"):
+                        with gr.Row(
+                            elem_classes="gd-actions", elem_id="train-actions", visible=False
+                        ) as self.actions:
+                            self.pause = gr.Button(words.PAUSE, elem_id="train-pause")
+                            self.resume = gr.Button(words.RESUME, elem_id="train-resume")
+                            self.stop = gr.Button(words.STOP, variant="stop", elem_id="train-stop")
+                        self.link = gr.Button(words.LINK, elem_classes="gd-quiet", elem_id="train-link")
+                    self.note = SafeHTML(elem_id="train-note")
+            with gr.Row(elem_classes="gd-split-right"):
+                with gr.Column():
+                    self.view = RunView(
+                        run_value("starter"),
+                        poll=poll,
+                        label="Training run",
+                        placeholder=words.LIVE_EMPTY,
+                        elem_id="train-run",
+                    )
+                with gr.Column():
+                    SafeHTML(section(words.HEADS, words.HEADS_HINT, level=3))
+                    self.heads = HeadGrid(
+                        label=words.HEADS, placeholder=words.NO_HEADS, detail=False, elem_id="train-heads"
+                    )
+                    self.heads_note = SafeHTML(elem_id="train-heads-note")
+                    self.probe = gr.Textbox(
+                        label=words.PROBE, info=words.PROBE_INFO, lines=2, max_lines=4, elem_id="train-probe"
+                    )
+        with gr.Column(elem_classes="gd-panel", elem_id="train-compare"):
+            SafeHTML(section(words.COMPARE, words.COMPARE_HINT))
+            with gr.Row(elem_classes="gd-compare-choice"):
+                self.chosen = gr.Dropdown(
+                    [], value=[], multiselect=True, label=words.COMPARE_CHOICE, elem_id="train-compare-runs"
+                )
+                self.across = gr.Radio(
+                    list(words.COMPARE_XS),
+                    value="steps",
+                    label=words.COMPARE_X,
+                    elem_id="train-compare-across",
+                )
+            self.curves = PlotlyPlot(
+                label=words.COMPARE, placeholder=words.COMPARE_EMPTY, elem_id="train-compare-plot"
+            )
+            self.results = SafeHTML(elem_id="train-compare-results")

@@ -1,0 +1,149 @@
+"""What the form of the Train tab answers: facts about the text, the model and the time, as pieces of HTML."""
+
+from gpt2demo.errors import UserError
+from gpt2demo.text.display import display_token
+from gpt2demo.training.estimate import Pace
+from gpt2demo.ui.components import strip_value, token_line
+from gpt2demo.ui.escape import Safe, tag
+from gpt2demo.ui.text import train as words
+from gpt2demo.ui.theme import hint, notice, pieces, stats
+from gpt2demo.ui.train_form import Plan
+
+SHOWN_NOTICES = 4
+HOPELESS = 100_000_000  # parameters from which training here is a thought experiment
+REPEATS_THAT_HELP = 4
+
+
+def refusal(error: UserError) -> Safe:
+    """What is wrong with the form, in place; nothing that was filled in is lost."""
+    kind = "info" if error.got == words.NO_TEXT[0] else "error"  # nobody has done anything wrong yet
+    return notice(f"{error.got} {error.needed}", kind, todo=error.todo)
+
+
+def text_report(plan: Plan) -> Safe:
+    """What the text holds, as it looks through the tokenizer, and what to expect of it."""
+    facts = plan.report
+    several = f"of {facts.documents:,} documents" if facts.documents > 1 else "of 1 document"
+    numbers = stats(
+        [
+            ("characters", f"{facts.characters:,}", several),
+            ("tokens", f"{facts.tokens:,}", f"{facts.characters_per_token:.1f} characters each"),
+            ("vocabulary", f"{facts.vocabulary:,}", "different tokens"),
+            ("to learn from", f"{facts.train_tokens:,}", "tokens, the first part"),
+            ("to test on", f"{facts.validation_tokens:,}", "tokens it never learns from"),
+            ("lines", f"{facts.lines:,}", f"{facts.distinct_characters:,} different characters"),
+        ]
+    )
+    changes = [f"{d.name}: {said}" for d in plan.corpus.documents for said in d.notices]
+    more = len(changes) - SHOWN_NOTICES
+    return pieces(
+        numbers,
+        *(notice(warning, "warning") for warning in facts.warnings),
+        *(hint(change) for change in changes[:SHOWN_NOTICES]),
+        hint(f"and {more:,} more such changes.") if more > 0 else None,
+    )
+
+
+def first_lines(plan: Plan) -> str:
+    """The beginning of the text as the value of a TokenStrip."""
+    ids = [token for line in plan.report.first_lines_tokens for token in line]
+    exact = [plan.tokenizer.token_bytes(token) for token in ids]
+    return strip_value(token_line(display_token(data, 24), data=data) for data in exact)
+
+
+def model_report(plan: Plan, memory_bytes: int) -> Safe:
+    """How big the model is, and whether this machine can hold its training."""
+    fits = plan.memory <= memory_bytes
+    return pieces(
+        stats(
+            [
+                (words.PARAMETERS, millions(plan.parameters), "numbers that it learns"),
+                (words.MEMORY, size(plan.memory), f"while it learns; a run may use {size(memory_bytes)}"),
+            ]
+        ),
+        notice(words.TOO_BIG, "warning") if plan.parameters > HOPELESS else None,
+        None if fits else notice(f"It needs {size(plan.memory)} of memory, too much here.", "error"),
+    )
+
+
+def estimate(plan: Plan, pace: Pace, waiting: int) -> Safe:
+    """What the budget buys on this machine, in sentences."""
+    config = plan.training
+    if config.minutes is not None:
+        steps = pace.steps(60 * config.minutes)
+        budget = f"In {duration(60 * config.minutes)} about {rounded(steps)} steps"
+    else:
+        steps = config.steps or 1
+        budget = f"{steps:,} steps take about {duration(pace.seconds(steps))}"
+    epochs = plan.report.epochs(steps, config.batch_size, config.length)
+    read = config.batch_size * config.length
+    lines = [
+        f"{budget}: {times(epochs)} through the text. Each step reads {config.batch_size} passages of "
+        f"{config.length} tokens and costs about {short(pace.step)}."
+    ]
+    if epochs > REPEATS_THAT_HELP:
+        until = REPEATS_THAT_HELP * plan.report.train_tokens / read * pace.step
+        lines.append(
+            f"After about {duration(until)} it has read everything {REPEATS_THAT_HELP} times: from then on "
+            "watch the validation loss, it may rise again (overfitting)."
+        )
+    if pace.measured:
+        source = "Measured on this server with a throwaway model."
+    else:
+        source = "Reckoned, not measured: a rough figure."
+    if waiting:
+        source += (
+            " Another run is training now; yours begins when it is its turn."
+            if waiting == 1
+            else f" {waiting} runs come before yours."
+        )
+    name = "Muon" if config.optimizer == "muon" else "AdamW"
+    how = f"{name}, highest learning rate {config.learning_rate:.2g}, seed {config.seed}."
+    return tag(
+        "div",
+        *(tag("p", line) for line in lines),
+        hint(source),
+        tag("p", how, class_="gd-hint gd-full"),
+        class_="gd-estimate",
+        role="status",
+    )
+
+
+def rounded(count: int) -> str:
+    """A number of which only the first two digits mean anything."""
+    digits = max(0, len(str(count)) - 2)
+    return f"{round(count, -digits):,}"
+
+
+def times(epochs: float) -> str:
+    """How many times through the text, in words."""
+    if epochs < 0.095:
+        return f"{epochs:.1%} of one time"
+    return f"{epochs:.1f} times" if epochs < 9.5 else f"{epochs:,.0f} times"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would choose."""
+    for unit, length, limit in (("seconds", 1, 60), ("minutes", 60, 90), ("hours", 3_600, 48)):
+        if seconds / length < limit:
+            value = seconds / length
+            shown = f"{value:.1f}".removesuffix(".0") if value < 9.5 else f"{value:.0f}"
+            return f"{shown} {unit[:-1] if shown == '1' else unit}"
+    return f"{seconds / 86_400:,.0f} days"
+
+
+def short(seconds: float) -> str:
+    """The time of one step."""
+    return f"{1_000 * seconds:.0f} ms" if seconds < 0.95 else duration(seconds)
+
+
+def millions(count: int) -> str:
+    """A number of parameters: 0.83 M, 124 M, 1.6 billion."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2g} billion"
+    return f"{count / 1e6:.2g} M" if count < 1e8 else f"{count / 1e6:.0f} M"
+
+
+def size(count: float) -> str:
+    """A number of bytes: 210 MB, 3.4 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, count / 1e6):.0f} MB"
