@@ -46,7 +46,8 @@ def find_tokens(tokenizer: Tokenizer, query: object) -> tuple[int, ...]:
     if any(glyph in text for glyph in _DRAWN):
         everything = range(tokenizer.vocab_size)
         found += [i for i in everything if display_token(tokenizer.token_bytes(i)) == text]
-    return tuple(dict.fromkeys(found or tokenizer.encode(text)))
+    in_a_text = f" {text}" if tokenizer.kind == "bpe" and text[0].isalnum() else text
+    return tuple(dict.fromkeys(found or tokenizer.encode(in_a_text)))
 
 
 def token_counts(tokenizer: Tokenizer, corpus: Corpus) -> NDArray[np.int64]:
