@@ -67,7 +67,7 @@ class FormLayout:
         with gr.Column(elem_classes="gd-first-lines"):
             SafeHTML(section(words.FIRST_LINES, words.FIRST_LINES_HINT, level=3))
             self.strip = TokenStrip(
-                label=words.FIRST_LINES, placeholder=words.NO_TOKENS, max_lines=5, elem_id="train-tokens"
+                label=words.FIRST_LINES, placeholder=words.NO_TOKENS, min_lines=4, elem_id="train-tokens"
             )
 
     def _model(self) -> None:

@@ -63,7 +63,8 @@ RUN = "Run"
 RUN_HINT = "How long it may learn. You can watch, pause, and come back later: it goes on without you."
 MINUTES = "Time to learn (minutes)"
 MINUTES_INFO = (
-    "0.5: it learns which letters follow each other. 2: words. 10: sentences. 30: the end of its wits."
+    "A short time: it finds letters and first words. A long time: whole sentences. Below stands what it buys "
+    "on this machine."
 )
 BUDGET = "Budget in"
 BUDGETS = (("minutes", "minutes"), ("steps", "steps"), ("times through the text", "epochs"))
@@ -114,7 +115,9 @@ HEADS_HINT = (
 PROBE = "Probe sentence"
 PROBE_INFO = "Empty: how the training text begins. At most 48 tokens are read."
 NO_HEADS = "The first picture comes with the first kept weights."
-ATTENTION_CAVEAT = "Dark: looks there. Attention shows where a head reads, not why the model decides."
+ATTENTION_CAVEAT = (
+    "Strong colour: it looks there. Attention shows where a head reads, not why the model decides."
+)
 
 # -- compare -------------------------------------------------------------------------------------------------
 COMPARE = "Compare runs"
