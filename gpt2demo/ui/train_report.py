@@ -69,12 +69,19 @@ def model_report(plan: Plan, memory_bytes: int) -> Safe:
 def estimate(plan: Plan, pace: Pace, waiting: int) -> Safe:
     """What the budget buys on this machine, in sentences."""
     config = plan.training
-    if config.minutes is not None:
-        steps = pace.steps(60 * config.minutes)
-        budget = f"In {duration(60 * config.minutes)} about {rounded(steps)} steps"
-    else:
+    if config.minutes is None:
         steps = config.steps or 1
-        budget = f"{steps:,} steps take about {duration(pace.seconds(steps))}"
+        budget = (
+            f"{steps:,} {'steps take' if steps > 1 else 'step takes'} about {duration(pace.seconds(steps))}"
+        )
+    elif pace.step > 60 * config.minutes:
+        steps = 1
+        budget = f"{duration(60 * config.minutes).capitalize()} are too short: it makes a single step"
+    else:
+        steps = pace.steps(60 * config.minutes)
+        budget = (
+            f"In {duration(60 * config.minutes)} about {rounded(steps)} {'steps' if steps > 1 else 'step'}"
+        )
     epochs = plan.report.epochs(steps, config.batch_size, config.length)
     read = config.batch_size * config.length
     lines = [

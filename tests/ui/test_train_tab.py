@@ -224,6 +224,13 @@ def test_the_estimate_says_steps_epochs_and_when_overfitting_begins(same_tab: Tr
     assert "2.0 times through the text" in words_ and "rough" in words_ and "2 runs come before" in words_
 
 
+def test_a_budget_that_buys_nothing_says_so(same_tab: TrainTab) -> None:
+    plan = same_tab.form_part.planner.plan(Form.of(values(minutes=2.0)))
+    assert "2 minutes are too short" in estimate(plan, Pace(step=700.0, look=1.0, measured=False), 0)
+    plan = same_tab.form_part.planner.plan(Form.of(values(budget="steps", steps=1)))
+    assert "1 step takes about 12 minutes" in estimate(plan, Pace(step=700.0, look=1.0, measured=False), 0)
+
+
 def test_nothing_is_tried_out_while_somebody_trains(tab: TrainTab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = tab.form_part.estimator.pace
