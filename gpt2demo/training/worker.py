@@ -133,6 +133,7 @@ class Worker:
         if resumed is None:
             self.journal.add_event("Training began.")
             return
+        self.journal.tell(checkpoint_step=resumed.step)
         for name in resumed.damaged:
             self.journal.add_event(f"The checkpoint {name} is damaged and was set aside.")
         exact = "exactly" if not resumed.differences else "not exactly: " + "; ".join(resumed.differences)

@@ -255,11 +255,19 @@ def test_a_resume_that_is_not_exact_is_noticed(lost, make_config, make_run, monk
         assert told == [f"From step {first} on, the resume did not repeat exactly."]
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(config, make_run, uninterrupted, results):
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(
+    config, make_run, uninterrupted, results, monkeypatch
+):
     run = make_run("run", config)
     work_until(run, 10)
     newest = run.path / "checkpoints" / f"step-{run.status().checkpoint_step:06d}"
     (newest / "optimizer.safetensors").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "_save", lambda *_: None)
+        shift = Worker(run, write_nothing).shift()
+        next(shift)  # the step that nothing can take away is now the one before
+        assert run.status().checkpoint_step == int(newest.name.removeprefix("step-")) - 1
+        shift.close()
     work(run)
     before = run.path / "checkpoints" / f"{newest.name}.invalid"
     assert before.is_dir()
