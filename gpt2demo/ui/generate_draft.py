@@ -167,7 +167,8 @@ def select(draft: Draft, index: int | None) -> Draft:
 def most_undecided(draft: Draft, first: int = 0) -> int | None:
     """The step from `first` on where most could have come, if possible the beginning of a word."""
     places = range(first, len(draft.steps))
-    starts = [i for i in places if draft.tokenizer.token_bytes(draft.steps[i].id)[:1] == b" "]
+    data = [draft.tokenizer.token_bytes(step.id) for step in draft.steps]
+    starts = [i for i in places if data[i].startswith(b" ") and data[i].strip()]
     return max(starts or places, key=lambda i: draft.steps[i].entropy, default=None)
 
 

@@ -55,4 +55,4 @@ def first_words(line: str) -> str:
 
 def _is_prose(line: str) -> bool:
     letters = sum(c.isalpha() for c in line)
-    return letters >= 8 and letters > 0.6 * len(line.strip())
+    return letters >= 8 and letters > 0.6 * len(line.strip()) and not line.isupper()  # nor a heading
