@@ -7,7 +7,6 @@ from pathlib import Path
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
 from gpt2demo.runs.store import RunStore
-from gpt2demo.text.corpus import MAX_UPLOAD_BYTES
 from gpt2demo.text.samples import sample_texts
 from gpt2demo.ui.app import build
 from gpt2demo.ui.page import Services
@@ -15,6 +14,7 @@ from gpt2demo.ui.theme import head, theme
 
 HERE = Path(__file__).resolve().parent
 VISITORS = 200  # sessions remembered at once
+GATE_BYTES = 64 * 2**20  # larger uploads end at the door; the core refuses smaller ones in better words
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def main() -> None:
             run_history=False,
             ssr_mode=False,
             enable_monitoring=False,
-            max_file_size=MAX_UPLOAD_BYTES,
+            max_file_size=GATE_BYTES,
             state_session_capacity=VISITORS,
         )
     finally:
