@@ -160,8 +160,7 @@ def _update(
         data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
     )
     loss = cross_entropy(model(inputs), targets)
-    for optimizer in state.optimizers:
-        optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if config.gradient_clip:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)

@@ -1,6 +1,7 @@
 """Optimisers: how the weights are changed once the gradients are known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,30 @@ MUON_MOMENTUM = 0.9
 # shares of Muon's learning rate: tables of single tokens get few gradients and want larger steps.
 EMBEDDING_SHARE = 2 / 3
 VECTOR_SHARE = 1 / 3
+
+
+class HeadwiseMuon(Muon):
+    """Muon that sees the fused query-key-value matrix of a block as the three matrices that it is.
+
+    Muon gives all directions of one matrix updates of the same length. In the fused one the values, whose
+    gradients are by far the largest early in training, would take nearly all of it, and the queries and keys
+    would learn where to look many times slower than what to fetch.
+    """
+
+    def __init__(self, fused: Sequence[Tensor], others: Sequence[Tensor], **settings: Any) -> None:
+        self.fused = list(fused)  # each (3C, C)
+        # views on the same numbers: what changes in a part changes in the whole
+        self.parts = [[torch.nn.Parameter(part) for part in whole.detach().chunk(3)] for whole in fused]
+        super().__init__([*(part for parts in self.parts for part in parts), *others], **settings)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every matrix; the gradients of the fused ones are handed to their parts first."""
+        for whole, parts in zip(self.fused, self.parts, strict=True):
+            if whole.grad is not None:
+                for part, gradient in zip(parts, whole.grad.chunk(3), strict=True):
+                    part.grad = gradient
+        return super().step(closure)  # type: ignore[no-untyped-call]
 
 
 def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...]:
@@ -34,10 +59,12 @@ def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...
             {"params": vectors, "weight_decay": 0.0, "lr": rate},
         ]
         return _remember_rates(AdamW(groups, betas=betas, fused=True))
-    inside = [p for name, p in matrices.items() if name.startswith("h.")]
+    fused = [p for name, p in matrices.items() if name.endswith("c_attn.weight")]
+    others = [p for name, p in matrices.items() if name.endswith(("c_proj.weight", "c_fc.weight"))]
     tables = [p for name, p in matrices.items() if not name.startswith("h.")]
-    muon = Muon(
-        inside,
+    muon = HeadwiseMuon(
+        fused,
+        others,
         lr=rate,
         weight_decay=config.weight_decay,
         momentum=MUON_MOMENTUM,
