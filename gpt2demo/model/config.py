@@ -121,7 +121,7 @@ class GPT2Config:
 # `nano` is the size that nanoGPT documents for a laptop without a GPU, `mini` the one it documents for a GPU;
 # the gpt2 family is OpenAI's (Radford et al. 2019, table 2).
 PRESETS: Mapping[str, Mapping[str, int | float]] = {
-    "pico": {"n_layer": 2, "n_head": 8, "n_embd": 128, "n_positions": 128, "dropout": 0.0},
+    "pico": {"n_layer": 2, "n_head": 4, "n_embd": 128, "n_positions": 128, "dropout": 0.0},
     "nano": {"n_layer": 4, "n_head": 4, "n_embd": 128, "n_positions": 64, "dropout": 0.0},
     "micro": {"n_layer": 4, "n_head": 8, "n_embd": 128, "n_positions": 128, "dropout": 0.0},
     "mini": {"n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256, "dropout": 0.2},

@@ -11,12 +11,13 @@ import safetensors
 
 from gpt2demo.errors import ConfigError, FileError, NotFoundError
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.config import preset as named_size
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
 from gpt2demo.text.tokenizers import Tokenizer
-from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.config import TrainingConfig, recipe
 from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
@@ -106,7 +107,9 @@ class RunFolder:
                 "documents": names,
                 "characters": sum(len(document.text) for document in corpus.documents),
                 "tokens": len(data.train) + len(data.validation),
-                "command": _command(sources or names, preset, tokenizer, training, path.name),
+                "command": command_for(
+                    title, preset, model, training, tokenizer, sources or names, path.name
+                ),
                 "training": training.to_json(),
             },
         )
@@ -219,23 +222,34 @@ def model_file_step(path: Path) -> int:
         ) from error
 
 
-def _command(
-    sources: tuple[str, ...], preset: str, tokenizer: Tokenizer, training: TrainingConfig, out: str
+def command_for(
+    title: str,
+    preset_name: str,
+    model: GPT2Config,
+    training: TrainingConfig,
+    tokenizer: Tokenizer,
+    sources: tuple[str, ...],
+    out: str,
 ) -> str:
-    """The command that makes the same run again."""
-    words: list[Any] = [
-        "python",
-        "-m",
-        "gpt2demo",
-        "train",
-        "--text",
-        *sources,
-        "--tokenizer",
-        tokenizer.kind,
-    ]
+    """The command that makes the same run again, without what it would do anyway."""
+    words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *sources, "--title", title]
+    words += ["--tokenizer", tokenizer.kind]
     if tokenizer.kind == "bpe":
         words += ["--vocab-size", tokenizer.vocab_size]
-    words += ["--preset", preset, "--optimizer", training.optimizer]
+    words += ["--preset", preset_name, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
+    usual_model = named_size(preset_name, vocab_size=model.vocab_size)
+    usual = recipe(training.optimizer, model, steps=1)
+    for option, value, expected in (
+        ("--context", model.n_positions, usual_model.n_positions),
+        ("--dropout", model.dropout, usual_model.dropout),
+        ("--batch-size", training.batch_size, usual.batch_size),
+        ("--learning-rate", training.learning_rate, usual.learning_rate),
+        ("--threads", training.threads, usual.threads),
+        ("--sample-prompt", training.sample_prompt, usual.sample_prompt),
+        ("--snapshot-megabytes", training.snapshot_megabytes, usual.snapshot_megabytes),
+    ):
+        if value != expected:
+            words += [option, value]
     words += ["--seed", training.seed, "--out", out]
     return shlex.join(str(word) for word in words)

@@ -13,8 +13,10 @@ from gpt2demo.training.config import TrainingConfig
 NEWTON_SCHULZ_STEPS = 5
 MUON_MOMENTUM = 0.9
 # The embeddings and the vectors (biases, LayerNorms) are trained by AdamW even in a Muon run, at these
-# shares of Muon's learning rate: tables of single tokens get few gradients and want larger steps.
-EMBEDDING_SHARE = 2 / 3
+# shares of Muon's learning rate. Positions learn faster than tokens: heads that look a fixed distance back
+# form only once the positions stand out against the tokens that they are added to.
+TOKEN_SHARE = 0.3
+POSITION_SHARE = 2.0
 VECTOR_SHARE = 1 / 3
 
 
@@ -61,7 +63,6 @@ def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...
         return _remember_rates(AdamW(groups, betas=betas, fused=True))
     fused = [p for name, p in matrices.items() if name.endswith("c_attn.weight")]
     others = [p for name, p in matrices.items() if name.endswith(("c_proj.weight", "c_fc.weight"))]
-    tables = [p for name, p in matrices.items() if not name.startswith("h.")]
     muon = HeadwiseMuon(
         fused,
         others,
@@ -71,7 +72,8 @@ def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...
         ns_steps=NEWTON_SCHULZ_STEPS,
     )
     groups = [
-        {"params": tables, "weight_decay": config.weight_decay, "lr": rate * EMBEDDING_SHARE},
+        {"params": [model.wte.weight], "weight_decay": config.weight_decay, "lr": rate * TOKEN_SHARE},
+        {"params": [model.wpe.weight], "weight_decay": config.weight_decay, "lr": rate * POSITION_SHARE},
         {"params": vectors, "weight_decay": 0.0, "lr": rate * VECTOR_SHARE},
     ]
     return _remember_rates(muon, AdamW(groups, betas=betas, fused=True))
