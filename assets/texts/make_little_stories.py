@@ -249,10 +249,10 @@ class Tale:
         return " ".join(self.nonsense() for _ in range(form - 1))
 
     def verse(self) -> str:
-        """A long line of nonsense words, which only a very good memory can say twice."""
-        words = [self.nonsense() for _ in range(self.rng.randint(7, 11))]
-        pauses = set(self.rng.sample(range(2, len(words) - 1), 2))
-        return " ".join(word + ("," if place in pauses else "") for place, word in enumerate(words))
+        """A line of nonsense words: a short one is said several times over, a long one only once."""
+        words = [self.nonsense() for _ in range(self.rng.randint(2, 9))]
+        line = " ".join(words)
+        return ", ".join([line] * self.rng.randint(1, max(1, 9 // len(words))))
 
     def song(self) -> str:
         """A line of nonsense that can be sung, often with a word that comes back."""
@@ -1925,6 +1925,32 @@ def round_game(t: Tale) -> None:
     t.end()
 
 
+def drum(t: Tale) -> None:
+    """A drum talks, and somebody on the other hill understands it."""
+    t.cast("A", "child", "animal")
+    t.cast("B", "child", "adult", "animal")
+    t.put(verse=t.verse(), food=t.pick(FOODS))
+    t.meet("A")
+    t.say("{A} had a [big|red|round] drum.", "One evening {A} took the drum and climbed the hill.")
+    t.say('"{Verse}," said the drum.', '{A} [drummed|played]: "{Verse}."')
+    t.say('And from the other hill came the answer: "{Verse}."', '"{Verse}," said another drum far away.')
+    t.say("That was {B}, and it meant: {food} for supper!", "It was {B}, who had heard every beat.")
+    t.end()
+
+
+def lullaby(t: Tale) -> None:
+    """Somebody small cannot sleep until the right words are said."""
+    t.cast("A", "child", "animal")
+    t.cast("B", "adult")
+    t.put(verse=t.verse())
+    t.meet("A")
+    t.say("One night {A} could not sleep.", "It was late, but {A} was wide awake.")
+    t.say('"{Verse}," sang {B} [softly|quietly].', '{B} sat down and sang, "{Verse}."')
+    t.say('"Again," said {A}. "{Verse}," sang {B}.', '"{Verse}," sang {B} once more.')
+    t.say('"{Verse}," [whispered|said] {A}, and slept.', "Then {A} slept.")
+    t.end()
+
+
 PLOTS: tuple[Callable[[Tale], None], ...] = (
     lost_thing,
     lent_thing,
@@ -1972,8 +1998,8 @@ PLOTS: tuple[Callable[[Tale], None], ...] = (
     wish_fish,
     cart,
     three_keys,
-    # These four come more often: long lines to copy are what teaches a small model to copy at all.
-    *(long_song, spell_book, letters_across, round_game) * 5,
+    # These come more often: lines to copy are what teaches a small model to copy at all.
+    *(long_song, spell_book, letters_across, round_game, drum, lullaby) * 6,
 )
 
 
