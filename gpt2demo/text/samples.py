@@ -29,7 +29,7 @@ def sample_texts(assets: Path, package: Path) -> tuple[SampleText, ...]:
         SampleText(
             key="little-stories",
             title="Little stories",
-            about="Thousands of tiny stories from a story grammar, 1.2 MB: a small model becomes fluent in them.",
+            about="Thousands of tiny stories from a story grammar: a small model becomes fluent in them.",
             files=(texts / "little_stories.txt",),
         ),
         SampleText(
