@@ -29,7 +29,8 @@ def existing() -> set[str]:
     for folder in ("gpt2demo", "tests", "assets"):
         for path in (ROOT / folder).rglob("*"):
             parts = path.relative_to(ROOT).parts
-            if path.is_file() and not UNLISTED & set(parts) and path.suffix not in (".pyc", ".pyi"):
+            hidden = any(part.startswith(".") for part in parts)  # caches of tools
+            if path.is_file() and not hidden and not UNLISTED & set(parts) and path.suffix != ".pyc":
                 found.add("/".join(parts))
     return found
 
