@@ -64,7 +64,8 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def test_upload_train_watch_return_write_look(address, megabyte, open_page):
-    page = open_page(address)
+    # a reload cuts gradio's running stream, which its own script reports as an error
+    page = open_page(address, forgive="AbortError|Connection errored out")
     run = "#train-run"
 
     # upload
