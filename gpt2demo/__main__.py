@@ -14,6 +14,7 @@ from gpt2demo.generation.engine import TokenStep, generate
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
+from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.corpus import read_files
@@ -201,10 +202,16 @@ def _show_progress(record: TrainStep, steps: int | None) -> None:
 
 def load_model(name: str, step: int | None) -> tuple[GPT2, Tokenizer, int]:
     """The model that `--model` and `--step` name. → model, tokenizer, step"""
-    folder = RunFolder(STARTER, read_only=True) if name == "starter" else RunFolder(Path(name))
-    folder.facts()
+    folder = find_run(name)
     model, step = folder.load_model(step)
     return model, folder.tokenizer(), step
+
+
+def find_run(name: str) -> RunFolder:
+    """The folder that `--model` names. Raises NotFoundError when there is no run in it."""
+    folder = RunFolder(STARTER, read_only=True) if name == "starter" else RunFolder(Path(name))
+    folder.facts()
+    return folder
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -249,8 +256,9 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _heads(options: argparse.Namespace) -> None:
-    model, _, step = load_model(options.model, options.step)
-    scores = head_scores(model, seed=options.seed)
+    model, tokenizer, step = load_model(options.model, options.step)
+    met = np.flatnonzero(token_counts(tokenizer, find_run(options.model).corpus()))
+    scores = head_scores(model, tokens=met, seed=options.seed)
     labels = badges(scores)
     kinds = ("previous", "first", "duplicate", "induction")
     print("layer head  previous  first  duplicate  induction")

@@ -135,11 +135,12 @@ class Slots(dict[str, object]):
 
 
 class Inventor:
-    """Makes up names and words, and never gives the same name to two stories."""
+    """Makes up names and words, never gives the same name to two stories, and remembers real words."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.used: set[str] = set()
+        self.heard: dict[str, None] = {}  # the real words of all stories so far, each once
         # An invented word must not be a real one, and all real words of the stories stand in this file.
         self.ordinary = set(re.findall("[a-z]+", Path(__file__).read_text(encoding="utf-8").lower()))
 
@@ -177,6 +178,15 @@ class Inventor:
             word = "".join(self.rng.choice(part) for part in (LETTERS, "aeiou", LETTERS))
             if self.allowed(word):
                 return word
+
+
+    def listen(self, story: str) -> None:
+        """Remember the real words of a finished story; its invented ones belong to it alone."""
+        self.heard |= {word: None for word in re.findall("[a-z]+", story) if word in self.ordinary}
+
+    def real_word(self) -> str:
+        """Any word of the stories told so far, rare or not; an invented one before the first story."""
+        return self.rng.choice(list(self.heard)) if self.heard else self.nonsense()
 
 
 class Tale:
@@ -249,8 +259,15 @@ class Tale:
         return " ".join(self.nonsense() for _ in range(form - 1))
 
     def verse(self) -> str:
-        """A line of nonsense words: a short one is said several times over, a long one only once."""
-        words = [self.nonsense() for _ in range(self.rng.randint(2, 9))]
+        """A line of words in no order: a short one is said several times over, a long one only once.
+
+        The words are invented, or picked from all the words there are, or some of each.
+        """
+        real = self.rng.choice((0.0, 0.5, 1.0))
+        words = [
+            self.inventor.real_word() if self.chance(real) else self.nonsense()
+            for _ in range(self.rng.randint(2, 9))
+        ]
         line = " ".join(words)
         return ", ".join([line] * self.rng.randint(1, max(1, 9 // len(words))))
 
@@ -2015,6 +2032,7 @@ def make_stories(seed_number: int, size: int) -> str:
             tale = Tale(rng, inventor)
             plot(tale)
             story = tale.text()
+            inventor.listen(story)
             if total + len(story) + 2 > size:
                 return "\n\n".join(stories) + "\n"
             stories.append(story)

@@ -77,6 +77,7 @@ def induction_score(attention: Array, tokens: Sequence[int] | NDArray[np.int64])
 def head_scores(
     model: GPT2,
     *,
+    tokens: Sequence[int] | NDArray[np.int64] | None = None,
     seed: int = 0,
     start_id: int | None = None,
     guard: AbstractContextManager[object] | None = None,
@@ -84,19 +85,23 @@ def head_scores(
     """Measures every head on 16 sequences of random tokens, each repeated once.
 
     Random tokens, so that only the repetition can help: nothing learned about language can. All tokens of a
-    copy differ. start_id: a token put in front of each sequence. guard: the shared model's lock, held for one
-    sequence at a time. Raises LimitError for a model that is too small to read a repetition.
+    copy differ. tokens: the ids to draw from, by default the whole vocabulary; for a model that was trained
+    on a small text they should be those that occur in it, as the others still mean nothing to it. start_id:
+    a token put in front of each sequence. guard: the shared model's lock, held for one sequence at a time.
+    Raises LimitError for a model that is too small to read a repetition, or for fewer than two tokens.
     """
     start = [] if start_id is None else [start_id]
-    period = _period(model.config, len(start))
+    known = np.arange(model.config.vocab_size) if tokens is None else np.unique(tokens)
+    known = np.setdiff1d(known, start)
+    period = _period(model.config, len(start), len(known))
     scores = []
-    for tokens in _repeated_random_tokens(model.config, seed, start, period):
-        attention = capture(model, tokens, guard=guard).attention
+    for ids in _repeated_random_tokens(known, seed, start, period):
+        attention = capture(model, ids, guard=guard).attention
         scores.append(
             (
                 previous_token_score(attention),
-                induction_score(attention, tokens),
-                duplicate_token_score(attention, tokens),
+                induction_score(attention, ids),
+                duplicate_token_score(attention, ids),
                 first_token_score(attention),
             )
         )
@@ -163,12 +168,12 @@ def _same_token(tokens: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.tril(ids[:, None] == ids[None, :], k=-1)
 
 
-def _period(config: GPT2Config, start: int) -> int:
-    """How many tokens can be repeated in this model's context, with `start` tokens in front."""
-    period = min((config.n_positions - start) // 2, MAX_PERIOD, config.vocab_size - start)
+def _period(config: GPT2Config, start: int, known: int) -> int:
+    """How many of `known` tokens can be repeated in this model's context, with `start` tokens in front."""
+    period = min((config.n_positions - start) // 2, MAX_PERIOD, known)
     if period < 2:
         raise LimitError(
-            f"This model reads {config.n_positions} tokens of a vocabulary of {config.vocab_size}.",
+            f"This model reads {config.n_positions} tokens, and knows {known} different ones.",
             "To see what its heads do, at least two different tokens must fit in twice.",
             "Choose a larger model.",
         )
@@ -176,11 +181,10 @@ def _period(config: GPT2Config, start: int) -> int:
 
 
 def _repeated_random_tokens(
-    config: GPT2Config, seed: int, start: list[int], period: int
+    known: NDArray[np.int64], seed: int, start: list[int], period: int
 ) -> Iterator[list[int]]:
-    """SEQUENCES times: `start`, then `period` different random tokens, then the same once more."""
-    vocabulary = np.setdiff1d(np.arange(config.vocab_size), start)
+    """SEQUENCES times: `start`, then `period` different tokens drawn from `known`, then the same once more."""
     generator = np.random.default_rng(seed)
     for _ in range(SEQUENCES):
-        tokens = generator.choice(vocabulary, size=period, replace=False).tolist()
-        yield [*start, *tokens, *tokens]
+        ids = generator.choice(known, size=period, replace=False).tolist()
+        yield [*start, *ids, *ids]

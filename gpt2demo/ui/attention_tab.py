@@ -221,7 +221,11 @@ class AttentionTab:
 
     def _scores(self, loaded: LoadedModel) -> HeadScores:
         """Measured once for each model at each step, whoever asks."""
-        return self.scores.get(loaded.ref, lambda: head_scores(loaded.model, guard=loaded.lock))
+
+        def measure() -> HeadScores:
+            return head_scores(loaded.model, tokens=self.own_texts.tokens(loaded), guard=loaded.lock)
+
+        return self.scores.get(loaded.ref, measure)
 
     def _draw_somehow(self, loaded: LoadedModel, text: str, default: str, seen: dict[str, Any]) -> Values:
         """The text, or its first part, or else the example, with a sentence that says so."""

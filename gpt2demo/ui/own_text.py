@@ -41,3 +41,8 @@ class OwnTexts:
                 return None
 
         return self._counts.get((loaded.ref.kind, loaded.ref.run_id), count)
+
+    def tokens(self, loaded: LoadedModel) -> NDArray[np.int64] | None:
+        """The ids of the tokens that occur in the text: those that the model has been trained on."""
+        counts = self.counts(loaded)
+        return None if counts is None else np.flatnonzero(counts)

@@ -141,11 +141,26 @@ def test_the_random_tokens_all_differ_and_begin_with_the_start_token(monkeypatch
         assert text[0] == 7 and text[1:12] == text[12:] and len(set(text)) == 12
 
 
+def test_only_the_tokens_that_the_model_has_met_are_drawn(monkeypatch):
+    drawn = set()
+
+    def spy(model, tokens, **settings):
+        drawn.update(tokens)
+        return capture(model, tokens, **settings)
+
+    monkeypatch.setattr("gpt2demo.inspection.attention.capture", spy)
+    met = [3, 5, 5, 8, 9, 21, 40]  # a text says some of its tokens twice
+    assert head_scores(make_model(), tokens=met).period == 6
+    assert drawn == {3, 5, 8, 9, 21, 40}
+
+
 def test_a_small_model_is_measured_with_what_fits():
     assert head_scores(make_model(vocab_size=5)).period == 5
     for small in (make_model(n_positions=3), make_model(vocab_size=1)):
         with pytest.raises(LimitError, match="larger model"):
             head_scores(small)
+    with pytest.raises(LimitError, match="knows 1 different"):
+        head_scores(make_model(), tokens=[4, 4, 4])
 
 
 def test_badges_name_the_best_kind_above_its_threshold():
