@@ -38,16 +38,24 @@ def encode_corpus(
 def batch(tokens: Tensor, *, seed: int, step: int, batch_size: int, length: int) -> tuple[Tensor, Tensor]:
     """The batch of one step: inputs (B, T), and as targets (B, T) the token that follows each of them.
 
-    A pure function: the windows begin where a generator made for this seed and step alone says, so a resumed
-    run continues with the very batches it would have seen.  (N,) -> (B, T), (B, T)
+    The text is cut into windows, and all of them are read in random order before any is read again: that is
+    an epoch. The next one cuts at other places. A pure function of seed and step, so that a resumed run
+    continues with the very batches it would have seen.  (N,) -> (B, T), (B, T)
     """
-    starts = len(tokens) - length  # how many places a window of T + 1 tokens can begin at
-    if starts < 1:
+    if len(tokens) <= length:
         raise too_short(len(tokens), length)
-    generator = torch.Generator().manual_seed(_mix(seed, step))
-    chosen = torch.randint(starts, (batch_size,), generator=generator)  # (B,)
-    windows = tokens.unfold(0, length + 1, 1)[chosen]  # (B, T + 1)
-    return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+    windows = max(1, (len(tokens) - length) // length)  # in an epoch
+    numbers = torch.arange(step * batch_size, (step + 1) * batch_size)  # of the windows since the beginning
+    epochs, places = numbers // windows, numbers % windows
+    starts = torch.empty_like(numbers)  # (B,)
+    for epoch in epochs.unique().tolist():
+        generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+        first = torch.randint(len(tokens) - windows * length, (1,), generator=generator)
+        order = torch.randperm(windows, generator=generator)
+        here = epochs == epoch
+        starts[here] = first + order[places[here]] * length
+    chosen = tokens.unfold(0, length + 1, 1)[starts]  # (B, T + 1)
+    return chosen[:, :-1].contiguous(), chosen[:, 1:].contiguous()
 
 
 def validation_windows(tokens: Tensor, *, length: int, max_tokens: int) -> tuple[Tensor, Tensor]:
@@ -64,9 +72,12 @@ def validation_windows(tokens: Tensor, *, length: int, max_tokens: int) -> tuple
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
 
-def _mix(seed: int, step: int) -> int:
-    """A 63-bit number in which neighbouring seeds and steps have nothing in common (splitmix64, twice)."""
-    return _splitmix64(_splitmix64(seed) + step) >> 1
+def mixed_seed(seed: int, number: int) -> int:
+    """A seed for part `number` of something: 63 bits in which neighbours have nothing in common.
+
+    Splitmix64, twice.
+    """
+    return _splitmix64(_splitmix64(seed) + number) >> 1
 
 
 def _splitmix64(x: int) -> int:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from gpt2demo.errors import DivergedError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.text.batches import TokenData, batch, validation_windows
+from gpt2demo.text.batches import TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
@@ -155,7 +155,7 @@ def _update(
     model = state.model
     model.train()
     if model.config.dropout:
-        torch.manual_seed((config.seed * 1_000_003 + state.step) % 2**63)
+        torch.manual_seed(mixed_seed(config.seed, state.step))
     inputs, targets = batch(
         data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
     )

@@ -1,7 +1,5 @@
 """Batches depend on seed and step and on nothing else."""
 
-import time
-
 import pytest
 import torch
 
@@ -51,12 +49,16 @@ def test_every_place_in_the_text_can_be_drawn() -> None:
     assert set(torch.cat(starts).tolist()) == set(range(6))
 
 
-def test_a_batch_takes_a_moment() -> None:
-    tokens = torch.arange(1_000_000)
-    begin = time.perf_counter()
-    for step in range(100):
-        batch(tokens, seed=0, step=step, **SHAPE)
-    assert (time.perf_counter() - begin) / 100 < 0.002  # measured: 0.00002
+def test_an_epoch_reads_every_window_once_and_in_no_order() -> None:
+    tokens = torch.arange(8 * 64 + 70)  # 8 windows; 12 in a batch, so 2 batches are 3 epochs
+    inputs = torch.cat([batch(tokens, seed=3, step=step, **SHAPE)[0] for step in range(2)])  # (24, 64)
+    cuts = []
+    for epoch in inputs.split(8):
+        read = epoch.flatten().sort().values
+        assert torch.equal(read, torch.arange(int(read[0]), int(read[0]) + 8 * 64))
+        assert not torch.equal(epoch[:, 0], epoch[:, 0].sort().values)
+        cuts.append(int(read[0]))
+    assert len(set(cuts)) > 1  # another epoch cuts at other places
 
 
 def test_validation_windows_are_fixed_spread_and_do_not_overlap() -> None:
