@@ -138,7 +138,7 @@ def write_sample(model: GPT2, tokenizer: Tokenizer, prompt: str, seed: int) -> s
     """What a model in training writes by itself: the text behind the prompt."""
     sampling = SamplingConfig(temperature=SAMPLE_TEMPERATURE, max_new_tokens=SAMPLE_TOKENS, seed=seed)
     ids = encode_prompt(tokenizer, prompt)
-    return tokenizer.decode(step.id for step in generate(model, ids, sampling))
+    return tokenizer.continuation(step.id for step in generate(model, ids, sampling))
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
@@ -239,7 +239,7 @@ def _generate(options: argparse.Namespace) -> None:
 def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
     """A TokenStep with its bytes, as JSON can say it (a cut alternative has the probability null)."""
     record = asdict(step) | {"bytes": tokenizer.token_bytes(step.id).hex()}
-    record["text"] = tokenizer.decode([step.id])
+    record["text"] = tokenizer.continuation([step.id])
     record["top"] = [
         a._asdict() | {"logprob_sampled": a.logprob_sampled if np.isfinite(a.logprob_sampled) else None}
         for a in step.top
