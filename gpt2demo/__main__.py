@@ -17,6 +17,7 @@ from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import read_files
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
@@ -64,6 +65,12 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, metavar="N", help="how many updates; default: the recipe's")
     budget.add_argument("--minutes", type=float, metavar="M", help="or how long it may take")
+    command.add_argument(
+        "--batches",
+        choices=BATCHES,
+        default="packed",
+        help="documents end to end, or each paragraph in a row of its own; default: %(default)s",
+    )
     command.add_argument("--batch-size", type=int, metavar="N", help="windows of text per step")
     command.add_argument("--context", type=int, metavar="N", help="tokens the model reads at once")
     command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
@@ -175,7 +182,7 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
         options.preset, vocab_size=tokenizer.vocab_size, n_positions=options.context, dropout=options.dropout
     )
     names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
-    names += ["sample_prompt", "snapshot_megabytes"]
+    names += ["sample_prompt", "snapshot_megabytes", "batches"]
     training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})
     check_fits(model, training, memory_bytes=memory_for_a_run())
     return RunFolder.create(

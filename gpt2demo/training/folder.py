@@ -79,7 +79,7 @@ class RunFolder:
         folder already holds something, TextError for a text that is too short or that the tokenizer cannot
         write.
         """
-        data = encode_corpus(corpus, tokenizer, length=training.length)
+        data = encode_corpus(corpus, tokenizer, length=training.length, batches=training.batches)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
                 f"{path.name} exists and is not empty.",
@@ -106,7 +106,7 @@ class RunFolder:
                 "tokenizer": tokenizer.kind,
                 "documents": names,
                 "characters": sum(len(document.text) for document in corpus.documents),
-                "tokens": len(data.train) + len(data.validation),
+                "tokens": len(data.tokens),
                 "command": command_for(
                     title, preset, model, training, tokenizer, sources or names, path.name
                 ),
@@ -243,6 +243,7 @@ def command_for(
     for option, value, expected in (
         ("--context", model.n_positions, usual_model.n_positions),
         ("--dropout", model.dropout, usual_model.dropout),
+        ("--batches", training.batches, usual.batches),
         ("--batch-size", training.batch_size, usual.batch_size),
         ("--learning-rate", training.learning_rate, usual.learning_rate),
         ("--threads", training.threads, usual.threads),
