@@ -16,7 +16,7 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
-from gpt2demo.text.tokenizers import Tokenizer
+from gpt2demo.text.tokenizers import MIN_VOCABULARY, Tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
 from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
 from gpt2demo.training.journal import Journal, RunStatus
@@ -32,7 +32,7 @@ class RunFacts:
     title: str
     created: float  # seconds since 1970
     preset: str
-    tokenizer: str  # "char" or "bpe"
+    tokenizer: str  # "char", "word" or "bpe"
     documents: tuple[str, ...]  # the names of the files
     characters: int
     tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
@@ -72,12 +72,13 @@ class RunFolder:
         corpus: Corpus,
         tokenizer: Tokenizer,
         sources: tuple[str, ...] = (),
+        tokenizer_options: tuple[str, ...] = (),
     ) -> "RunFolder":
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
 
-        sources: how the texts are written in the command that repeats the run. Raises ConfigError when the
-        folder already holds something, TextError for a text that is too short or that the tokenizer cannot
-        write.
+        sources: how the texts are written in the command that repeats the run. tokenizer_options: the same
+        for the tokenizer, where its kind and size do not say it all. Raises ConfigError when the folder
+        already holds something, TextError for a text that is too short or that the tokenizer cannot write.
         """
         data = encode_corpus(corpus, tokenizer, length=training.length, batches=training.batches)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -93,7 +94,8 @@ class RunFolder:
         tokenizer.save(path / "tokenizer.json")
         write_json(
             path / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.n_positions},
+            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.n_positions}
+            | tokenizer.special_names,
         )
         write_json(path / "config.json", model.to_json())
         names = tuple(document.name for document in corpus.documents)
@@ -108,7 +110,13 @@ class RunFolder:
                 "characters": sum(len(document.text) for document in corpus.documents),
                 "tokens": len(data.tokens),
                 "command": command_for(
-                    title, preset, model, training, tokenizer, sources or names, path.name
+                    title,
+                    preset,
+                    model,
+                    training,
+                    tokenizer_options or options_for(tokenizer),
+                    sources or names,
+                    path.name,
                 ),
                 "training": training.to_json(),
             },
@@ -222,21 +230,26 @@ def model_file_step(path: Path) -> int:
         ) from error
 
 
+def options_for(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The options of the command that make such a tokenizer from the same text."""
+    if tokenizer.kind == "char":
+        return ("--tokenizer", "char")
+    vocab_size = max(tokenizer.vocab_size, MIN_VOCABULARY[tokenizer.kind])
+    return ("--tokenizer", tokenizer.kind, "--vocab-size", str(vocab_size))
+
+
 def command_for(
     title: str,
     preset_name: str,
     model: GPT2Config,
     training: TrainingConfig,
-    tokenizer: Tokenizer,
+    tokenizer_options: tuple[str, ...],
     sources: tuple[str, ...],
     out: str,
 ) -> str:
     """The command that makes the same run again, without what it would do anyway."""
     words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *sources, "--title", title]
-    words += ["--tokenizer", tokenizer.kind]
-    if tokenizer.kind == "bpe":
-        words += ["--vocab-size", tokenizer.vocab_size]
-    words += ["--preset", preset_name, "--optimizer", training.optimizer]
+    words += [*tokenizer_options, "--preset", preset_name, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
     usual_model = named_size(preset_name, vocab_size=model.vocab_size)
     usual = recipe(training.optimizer, model, steps=1)

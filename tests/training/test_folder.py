@@ -96,6 +96,21 @@ def test_a_padded_run_says_so_everywhere(make_run, make_config, corpus, tokenize
     assert "--batches" not in make_run("packed", make_config()).facts().command
 
 
+def test_the_command_names_the_tokenizer(make_run, make_config, corpus, shape):
+    def command(name, tokenizer, **settings):
+        model = dataclasses.replace(shape, vocab_size=tokenizer.vocab_size)
+        run = make_run(name, make_config(), model=model, tokenizer=tokenizer, **settings)
+        words = shlex.split(run.facts().command)
+        return words[words.index("--tokenizer") : words.index("--preset")]
+
+    word = train_tokenizer("word", corpus.texts, 12)
+    assert command("w", word) == ["--tokenizer", "word", "--vocab-size", "12"]
+    small = train_tokenizer("bpe", ["the cat sat"], 300)  # no pair occurs twice but "at"
+    assert small.vocab_size < 260 and command("b", small)[-1] == "260"  # the least that can be asked for
+    gpt2 = ("--tokenizer", "gpt2", "--tokenizer-files", "a folder")
+    assert command("g", word, tokenizer_options=gpt2) == list(gpt2)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -170,6 +185,10 @@ def test_the_folder_opens_in_stock_transformers(kind, make_run, corpus, shape, m
     foreign = AutoTokenizer.from_pretrained(run.path, local_files_only=True)
     assert foreign(text, add_special_tokens=False)["input_ids"] == ids
     assert foreign.decode(ids, clean_up_tokenization_spaces=False) == tokenizer.decode(ids)
+    if kind == "word":  # others pad with the right token, and end where a document ends
+        padded = foreign(["the dog", "the"], padding=True)["input_ids"]
+        assert padded == [tokenizer.encode("the dog", specials=True), [2, *tokenizer.encode("the"), 3, 0]]
+        assert (foreign.unk_token_id, foreign.bos_token_id, foreign.eos_token_id) == (1, 2, 3)
     assert foreign.model_max_length == 16
     window = torch.tensor([ids[:16]])
     assert (ours(window) - theirs(window).logits).abs().max() < 1e-5
