@@ -1,14 +1,15 @@
-"""The command line: python -m gpt2demo train | generate | inspect."""
+"""The command line: python -m gpt2demo train | generate | inspect | heads | export | import."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from gpt2demo.cli import add_export, add_import, run_export, run_import
 from gpt2demo.errors import NotFoundError, UserError
 from gpt2demo.generation.engine import TokenStep, generate
 from gpt2demo.generation.sampling import SamplingConfig
@@ -42,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="let a model write"))
     _add_inspect(commands.add_parser("inspect", help="save what a model computes for a text"))
     _add_heads(commands.add_parser("heads", help="measure what each attention head does"))
+    add_export(commands.add_parser("export", help="pack a model for other programs and machines"))
+    add_import(commands.add_parser("import", help="take in a model from a file or the Hub"))
     return top
 
 
@@ -148,7 +151,14 @@ def _add_heads(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. → exit status; what a person did wrong is told in three sentences, with status 2"""
     options = parser().parse_args(arguments)
-    commands = {"train": _train, "generate": _generate, "inspect": _inspect, "heads": _heads}
+    commands: dict[str, Callable[[argparse.Namespace], None]] = {
+        "train": _train,
+        "generate": _generate,
+        "inspect": _inspect,
+        "heads": _heads,
+        "export": _export,
+        "import": run_import,
+    }
     try:
         commands[options.command](options)
     except UserError as error:
@@ -302,7 +312,10 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _heads(options: argparse.Namespace) -> None:
     model, tokenizer, step = load_model(options.model, options.step)
-    met = np.flatnonzero(token_counts(tokenizer, find_run(options.model).corpus()))
+    try:
+        met = np.flatnonzero(token_counts(tokenizer, find_run(options.model).corpus()))
+    except NotFoundError:  # a model from elsewhere came without its text
+        met = None
     scores = head_scores(model, tokens=met, seed=options.seed)
     labels = badges(scores)
     kinds = ("previous", "first", "duplicate", "induction")
@@ -315,6 +328,10 @@ def _heads(options: argparse.Namespace) -> None:
         )
     best = {kind: round(float(getattr(scores, kind).max()), 3) for kind in kinds}
     print(json.dumps({"model": options.model, "step": step, "best": best}))
+
+
+def _export(options: argparse.Namespace) -> None:
+    run_export(find_run(options.run), options)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,46 @@
 """A run as one zip file: `transformers` loads the folder in it, and this program goes on training it."""
 
+import io
 import re
 import secrets
+import shutil
 import sqlite3
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gpt2demo.errors import NotFoundError
+from gpt2demo.errors import ConfigError, NotFoundError
+from gpt2demo.hub.card import CardFacts, CurvePoint, format_notice, model_card
+from gpt2demo.hub.manifest import FORMAT, MANIFEST, FileSum, Manifest, Sum
+from gpt2demo.training.checkpoint import KEPT
 from gpt2demo.training.folder import RunFolder
 
-ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json", "corpus.json")
+ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json")
+TEXT = "corpus.json"  # a model that was trained elsewhere came without
+CARD = "README.md"
 PIECE = 1 << 20  # bytes copied at a time
+MAX_SAMPLE = 600  # characters on the card
 
 
-def export_zip(folder: RunFolder, destination: Path) -> Path:
-    """Packs a run, also one that is at work, into a new zip file in the folder `destination`. → its path
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was packed, and where it is."""
 
-    Inside is one folder with the model, the tokenizer, the text, the settings, the diary, the snapshots and
-    the newest checkpoint. Raises NotFoundError before the run has any weights.
+    path: Path
+    notices: tuple[str, ...] = ()  # sentences about what the file cannot do
+
+
+def export_zip(folder: RunFolder, destination: Path) -> Exported:
+    """Packs a run, also one that is at work, into a new zip file in the folder `destination`.
+
+    Inside is one folder with the model, its card, the tokenizer, the text, the settings, the diary, the
+    snapshots, the newest checkpoints, and a list of all that with checksums. A model that GPT-2's format
+    cannot express is packed too, with a notice: only this program loads it. Raises NotFoundError before the
+    run has any weights.
     """
     if folder.newest_step() is None:
         raise NotFoundError(
@@ -34,18 +54,111 @@ def export_zip(folder: RunFolder, destination: Path) -> Path:
     diary = unfinished.with_suffix(".sqlite")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for file in ALWAYS:
-                archive.write(folder.path / file, f"{name}/{file}")
+            package = _Package(archive, name, folder.path)
+            present = [folder.path / file for file in (*ALWAYS, TEXT) if (folder.path / file).is_file()]
+            package.add(present)
             _copy_diary(folder, diary)
-            archive.write(diary, f"{name}/run.sqlite")
-            _pack(archive, [folder.path / "model.safetensors"], name, folder.path)
-            _pack(archive, sorted(folder.snapshots.glob("step-*.safetensors")), name, folder.path)
-            _pack_checkpoint(archive, name, folder.path)
+            with diary.open("rb") as file:
+                package.write("run.sqlite", file)
+            package.add([folder.path / "model.safetensors"])
+            package.add(sorted(folder.snapshots.glob("step-*.safetensors")))
+            _add_checkpoints(package, folder.path)
+            package.write_text(CARD, model_card(card_facts(folder)))
+            package.write_text(MANIFEST, Manifest(format=FORMAT, files=package.sums).to_json())
         unfinished.replace(final)
     finally:
         unfinished.unlink(missing_ok=True)
         diary.unlink(missing_ok=True)
-    return final
+    notice = format_notice(folder.config())
+    return Exported(path=final, notices=(notice,) if notice else ())
+
+
+def export_to(folder: RunFolder, out: Path) -> Exported:
+    """Exports a run under a name of one's own: a zip file if it ends in .zip, else a folder.
+
+    Raises ConfigError when there is something of that name already.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(
+            f"{out.name} exists and is not empty.",
+            "An export is a new file or folder.",
+            "Choose another name.",
+        )
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    workshop = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        packed = export_zip(folder, workshop)
+        if out.suffix == ".zip":
+            packed.path.replace(out)
+        else:
+            with zipfile.ZipFile(packed.path) as archive:
+                archive.extractall(workshop)
+            (workshop / packed.path.stem).replace(out)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return Exported(path=out, notices=packed.notices)
+
+
+def card_facts(folder: RunFolder) -> CardFacts:
+    """What a run's folder knows for the model card."""
+    facts, journal = folder.facts(), folder.journal()
+    status, last, samples = journal.status(), journal.last_step(), journal.samples()
+    return CardFacts(
+        title=facts.title,
+        config=folder.config(),
+        tokenizer=facts.tokenizer,
+        step=folder.newest_step() or 0,
+        created=facts.created,
+        command=facts.command,
+        documents=facts.documents,
+        characters=facts.characters,
+        tokens=facts.tokens,
+        curve=tuple(
+            CurvePoint(step=s.step, tokens=s.tokens, train_loss=s.train_loss, val_loss=s.val_loss)
+            for s in journal.validation()
+            if s.val_loss is not None
+        ),
+        final_val_loss=status.final_val_loss,
+        final_val_tokens=status.final_val_tokens,
+        seconds=last.elapsed if last else 0.0,
+        optimizer=facts.settings.optimizer if facts.settings else "",
+        sample=(samples[-1].prompt + samples[-1].text)[:MAX_SAMPLE] if samples else "",
+    )
+
+
+class _Package:
+    """Files on their way into a zip file, each of them added up."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str, root: Path) -> None:
+        self.sums: dict[str, FileSum] = {}  # by the names in the folder
+        self._archive = archive
+        self._name = name
+        self._root = root
+
+    def add(self, files: Sequence[Path]) -> None:
+        """Packs files all or none: each is opened before the first is read, so that none can vanish."""
+        with ExitStack() as stack:
+            opened = [(stack.enter_context(path.open("rb")), path) for path in files]
+            for file, path in opened:
+                self.write(path.relative_to(self._root).as_posix(), file)
+
+    def write(self, name: str, file: BinaryIO) -> None:
+        """Packs what a file holds."""
+        info = zipfile.ZipInfo(f"{self._name}/{name}", date_time=time.localtime()[:6])
+        info.external_attr = 0o644 << 16  # everybody may read it
+        # numbers of a model hardly get smaller by packing
+        info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+        sum = Sum()
+        with self._archive.open(info, "w", force_zip64=True) as target:
+            while piece := file.read(PIECE):
+                target.write(piece)
+                sum.add(piece)
+        self.sums[name] = sum.result
+
+    def write_text(self, name: str, text: str) -> None:
+        """Packs a text."""
+        self.write(name, io.BytesIO(text.encode(errors="replace")))
 
 
 def _copy_diary(folder: RunFolder, copy: Path) -> None:
@@ -57,31 +170,15 @@ def _copy_diary(folder: RunFolder, copy: Path) -> None:
         target.execute("PRAGMA journal_mode=DELETE")
 
 
-def _pack(archive: zipfile.ZipFile, files: list[Path], name: str, root: Path) -> None:
-    """Packs files all or none: each is opened before the first is read, so that none can vanish meanwhile."""
-    with ExitStack() as stack:
-        opened: list[tuple[BinaryIO, str]] = []
-        for path in files:
-            inside = f"{name}/{path.relative_to(root).as_posix()}"
-            opened.append((stack.enter_context(path.open("rb")), inside))
-        for file, inside in opened:
-            info = zipfile.ZipInfo(inside, date_time=time.localtime()[:6])
-            info.external_attr = 0o644 << 16  # everybody may read it
-            # numbers of a model hardly get smaller by packing
-            info.compress_type = (
-                zipfile.ZIP_STORED if inside.endswith(".safetensors") else zipfile.ZIP_DEFLATED
-            )
-            with archive.open(info, "w", force_zip64=True) as target:
-                while piece := file.read(PIECE):
-                    target.write(piece)
-
-
-def _pack_checkpoint(archive: zipfile.ZipFile, name: str, root: Path) -> None:
-    """Packs the newest checkpoint that is not just being replaced by a newer one."""
-    checkpoints = [p for p in (root / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
-    for checkpoint in sorted(checkpoints, key=lambda p: int(p.name.removeprefix("step-")), reverse=True):
+def _add_checkpoints(package: _Package, root: Path) -> None:
+    """Packs the newest checkpoints that are not just being replaced: two, in case that one gets damaged."""
+    found = [p for p in (root / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
+    packed = 0
+    for checkpoint in sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True):
         try:
-            _pack(archive, sorted(checkpoint.iterdir()), name, root)
+            package.add(sorted(checkpoint.iterdir()))
         except FileNotFoundError:
             continue
-        return
+        packed += 1
+        if packed == KEPT:
+            return

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from gpt2demo.errors import BusyError, LimitError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.runs.export import export_zip
+from gpt2demo.runs.export import Exported, export_zip
 from gpt2demo.runs.identity import checked_title, is_owner, new_id, owner_key, refuse_unknown, resolve_in
 from gpt2demo.runs.index import Entry, Index
 from gpt2demo.runs.live import view
@@ -184,12 +184,46 @@ class RunStore:
             )
         self._discard(folder.path)
 
-    def export_zip(self, id: str, destination: Path) -> Path:
-        """Packs a run into a zip file in the folder `destination`. → its path
+    def export_zip(self, id: str, destination: Path) -> Exported:
+        """Packs a run into a zip file in the folder `destination`.
 
         Inside is one folder that `transformers` loads and that this program can go on training.
         """
         return export_zip(self.folder(id), destination)
+
+    def adopt(self, owner: str, title: str, make: Callable[[Path], object], *, needed: int) -> str:
+        """Takes in a run that was not begun here: an import. → its id
+
+        make: fills the folder that it is given, which does not exist yet, or raises. The run is called by the
+        title in its run.json. needed: bytes of disk that it may take. Raises LimitError when there is no
+        room, and what `make` raises; then nothing is left behind.
+        """
+        entry = Entry(
+            id=new_id(),
+            owner=owner_key(owner),
+            created=time.time(),
+            title=checked_title(title),
+            reserved=needed,
+        )
+        with self._making:
+            self._check_room(needed)
+            if not self.index.add(entry, at_most=self.quotas.runs_per_owner):
+                raise LimitError(
+                    f"You have {self.quotas.runs_per_owner} runs.",
+                    "One browser may keep at most so many.",
+                    "Delete one that you no longer need, then try again.",
+                )
+        workshop = self._unfinished / entry.id
+        try:
+            make(workshop / entry.id)
+            self.index.set(entry.id, title=RunFolder(workshop / entry.id).facts().title)
+            (workshop / entry.id).rename(self.root / entry.id)
+        except BaseException:
+            self.index.remove(entry.id)
+            raise
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+        return entry.id
 
     def bytes_used(self) -> int:
         """The room that all runs take, and what those in the queue may come to take."""

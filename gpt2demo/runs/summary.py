@@ -54,7 +54,7 @@ def summarise(entry: Entry, folder: RunFolder, *, position: int | None) -> RunSu
         characters=facts.characters,
         tokens=facts.tokens,
         parameters=count_parameters(folder.config()),
-        optimizer=facts.training.optimizer,
+        optimizer=facts.settings.optimizer if facts.settings else "",
         step=steps_made(status, last),
         steps_planned=status.steps_planned,
         val_loss=final if final is not None else (best.val_loss if best else None),

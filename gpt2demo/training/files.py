@@ -2,15 +2,19 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gpt2demo.errors import FileError
+
+TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}  # as safetensors calls them
 
 
 def sync_folder(folder: Path) -> None:
@@ -24,15 +28,22 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file in one step: write beside it, fsync, rename, fsync the folder."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Replaces a file by what the block writes, in one step: beside it, fsync, rename, fsync the folder."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file in one step."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -59,16 +70,29 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Replaces a safetensors file in one step; `facts` are short strings kept in its header.
 
-    The same tensors give the same bytes: the library writes the facts in an order of chance, so the header is
-    written anew (8 bytes for its length, then JSON, filled up with spaces so that the numbers are aligned).
+    Written here, tensor after tensor, because the library keeps the whole file in memory, twice, and orders
+    the facts by chance: the same tensors give the same bytes. First 8 bytes for the header's length, then the
+    header as JSON, filled up with spaces so that the numbers are aligned, then the numbers.
     """
-    data = memoryview(save(dict(tensors), metadata={"format": "pt", **facts}))
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(bytes(data[8 : 8 + length]))
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    header: dict[str, Any] = {"__metadata__": dict(sorted({"format": "pt", **facts}.items()))}
+    order = sorted(
+        tensors, key=lambda name: (-tensors[name].element_size(), name)
+    )  # keeps large ones aligned
+    end = 0
+    for name in order:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.nbytes
+        header[name] = {
+            "dtype": TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    write_bytes(path, b"".join((len(text).to_bytes(8, "little"), text, data[8 + length :])))
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            file.write(tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

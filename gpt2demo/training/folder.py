@@ -37,7 +37,18 @@ class RunFacts:
     characters: int
     tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
     command: str  # what a person types to make the same run
-    training: TrainingConfig
+    settings: TrainingConfig | None  # None: it was trained elsewhere, and is only looked at here
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How the run learns. Raises NotFoundError for a model that was trained elsewhere."""
+        if self.settings is None:
+            raise NotFoundError(
+                f"{self.title} was trained elsewhere.",
+                "There is no training of it here that could be shown or continued.",
+                "Start a new run, or choose one that was trained here.",
+            )
+        return self.settings
 
 
 class RunFolder:
@@ -91,12 +102,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         write_json(path / "corpus.json", {"documents": [asdict(document) for document in corpus.documents]})
-        tokenizer.save(path / "tokenizer.json")
-        write_json(
-            path / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.n_positions}
-            | tokenizer.special_names,
-        )
+        folder.save_tokenizer(tokenizer, model.n_positions)
         write_json(path / "config.json", model.to_json())
         names = tuple(document.name for document in corpus.documents)
         write_json(
@@ -134,8 +140,9 @@ class RunFolder:
             )
         data = read_json(self.path / "run.json")
         try:
-            documents, training = tuple(data["documents"]), TrainingConfig.from_json(data["training"])
-            return RunFacts(**data | {"documents": documents, "training": training})
+            training = data.pop("training")
+            settings = None if training is None else TrainingConfig.from_json(training)
+            return RunFacts(**data | {"documents": tuple(data["documents"]), "settings": settings})
         except (KeyError, TypeError) as error:
             raise FileError(
                 f"The run.json of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
@@ -159,13 +166,28 @@ class RunFolder:
         return replace(status, state="interrupted", message=message)
 
     def corpus(self) -> Corpus:
-        """The texts that the run learns from."""
+        """The texts that the run learns from. Raises NotFoundError for a model that came without."""
+        if not (self.path / "corpus.json").is_file():
+            raise NotFoundError(
+                "The text that this model learnt from is not here.",
+                "A model that was trained elsewhere comes without it.",
+                "Choose a model that was trained here.",
+            )
         documents = read_json(self.path / "corpus.json")["documents"]
         return Corpus(tuple(Document(**d | {"notices": tuple(d["notices"])}) for d in documents))
 
     def tokenizer(self) -> Tokenizer:
         """The run's own tokenizer."""
         return Tokenizer.load(self.path / "tokenizer.json")
+
+    def save_tokenizer(self, tokenizer: Tokenizer, n_positions: int) -> None:
+        """Writes the tokenizer, for this program and every other. n_positions: how long a text may be."""
+        tokenizer.save(self.path / "tokenizer.json")
+        write_json(
+            self.path / "tokenizer_config.json",
+            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": n_positions}
+            | tokenizer.special_names,
+        )
 
     def config(self) -> GPT2Config:
         """The shape of the run's model."""

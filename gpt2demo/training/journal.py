@@ -145,10 +145,11 @@ class Journal:
             ).fetchall()
         return [Sample(step=step, prompt=prompt, text=text) for step, prompt, text in rows]
 
-    def add_event(self, text: str) -> None:
-        """Notes a sentence with the time: started, resumed, stopped, and why."""
+    def add_event(self, text: str, *, at: float | None = None) -> None:
+        """Notes a sentence: started, resumed, stopped, and why. at: seconds since 1970, if not now."""
         with self._connect() as db:
-            db.execute("INSERT INTO events (time, text) VALUES (?, ?)", (time.time(), text))
+            moment = time.time() if at is None else at
+            db.execute("INSERT INTO events (time, text) VALUES (?, ?)", (moment, text))
 
     def events(self) -> list[tuple[float, str]]:
         """All sentences noted so far, each with its time in seconds since 1970."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
+from gpt2demo.errors import FileError
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.training.config import TrainingConfig
 
@@ -113,6 +114,29 @@ def optimizer_tensors(optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
             for key, value in memory.items():
                 tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous()
     return tensors
+
+
+def check_optimizer_shapes(optimizers: Iterable[Optimizer], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuses tensors from elsewhere that these optimisers would choke on. Raises FileError.
+
+    shapes: of the tensors, by the names of `optimizer_tensors`. What a parameter has is there as a whole, or
+    not at all: one that never had a gradient has no memory yet.
+    """
+    wanted: dict[str, tuple[int, ...]] = {}
+    for number, optimizer in enumerate(optimizers):
+        keys = ("momentum_buffer",) if isinstance(optimizer, Muon) else ("step", "exp_avg", "exp_avg_sq")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for index, parameter in enumerate(parameters):
+            shape = tuple(parameter.shape)
+            whole = {f"{number}.{index}.{key}": () if key == "step" else shape for key in keys}
+            wanted |= whole if whole.keys() & shapes.keys() else {}
+    different = sorted(wanted.items() ^ dict(shapes).items())
+    if different:
+        raise FileError(
+            f"The optimiser's memory does not fit the model (first at {different[0][0][:40]}).",
+            f"It must hold {len(wanted)} tensors of the shapes of the parameters.",
+            "Use another checkpoint.",
+        )
 
 
 def load_optimizer_tensors(optimizers: Iterable[Optimizer], tensors: dict[str, Tensor]) -> None:

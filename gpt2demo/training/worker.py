@@ -12,7 +12,7 @@ from types import FrameType
 
 import torch
 
-from gpt2demo.errors import FileError, UserError
+from gpt2demo.errors import FileError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import TokenData, encode_corpus
@@ -85,6 +85,8 @@ class Worker:
         with hold(self.folder.lock), self.journal.kept_open():
             try:
                 yield from self._shift()
+            except NotFoundError:  # there is nothing to train in this folder, and so nothing that failed
+                raise
             except UserError as error:
                 self._note("failed", str(error))
                 raise
@@ -103,8 +105,8 @@ class Worker:
             self.journal.add_event(message)
 
     def _shift(self) -> Iterator[TrainStep]:
-        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
         config = self.folder.facts().training
+        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)

@@ -215,7 +215,7 @@ class ModelsTab:
 
     def _pack(self, ref: ModelRef) -> Path:
         """Makes a zip file in gradio's cache, from where it can be fetched and is swept away in time."""
-        file = export_zip(self.models.folder(ref), self._exports(ref.run_id or ref.kind))
+        file = export_zip(self.models.folder(ref), self._exports(ref.run_id or ref.kind)).path
         self.list.move_resource_to_block_cache(file)
         return file
 

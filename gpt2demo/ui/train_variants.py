@@ -1,0 +1,95 @@
+"""The controls of "What if GPT-2 had …": one for each field of GPT2Config that people argue about."""
+
+from typing import Any
+
+import gradio as gr
+
+from gpt2demo.model.config import MAX_EXPERTS, MAX_LAYERS, GPT2Config
+from gpt2demo.ui.components import SafeHTML
+from gpt2demo.ui.text import variants as words
+from gpt2demo.ui.theme import hint
+
+# In the order of the controls. Where a number is 0 the size keeps its own.
+SIZES = ("n_layer", "n_head", "n_embd", "n_inner")
+PARTS = tuple(name for _, name in words.PARTS_CHOICES)
+
+
+class VariantsLayout:
+    """A folded part of the form, for those who want to try out why GPT-2 is built as it is."""
+
+    def __init__(self) -> None:
+        usual = GPT2Config()
+        with gr.Accordion(words.VARIANTS, open=False, elem_id="train-variants", elem_classes="gd-full"):
+            SafeHTML(hint(words.VARIANTS_HINT))
+            self.architecture = self._choice("architecture", words.ARCHITECTURES, usual.architecture)
+            with gr.Row(elem_classes="gd-pair"):
+                self.n_layer = self._number("n_layer", 0, MAX_LAYERS, 0)
+                self.n_head = self._number("n_head", 0, 64, 0)
+            with gr.Row(elem_classes="gd-pair"):
+                self.n_embd = self._number("n_embd", 0, 1_600, 0)
+                self.n_inner = self._number("n_inner", 0, 12_800, 0)
+            self.norm = self._choice("norm", words.NORMS, usual.norm)
+            self.activation = self._choice("activation", words.ACTIVATIONS, usual.activation)
+            self.positions = self._choice("positions", words.POSITIONS_CHOICES, usual.positions)
+            self.attention = self._choice("attention", words.ATTENTIONS, usual.attention)
+            with gr.Row(elem_classes="gd-pair"):
+                self.window = self._number("window", 1, 1_024, usual.attention_window)
+                self.global_tokens = self._number("global_tokens", 0, 1_024, usual.global_tokens)
+            with gr.Row(elem_classes="gd-pair"):
+                self.experts = self._number("experts", 1, MAX_EXPERTS, usual.n_experts)
+                self.per_token = self._number("experts_per_token", 1, MAX_EXPERTS, usual.experts_per_token)
+            self.parts = gr.CheckboxGroup(
+                list(words.PARTS_CHOICES),
+                value=list(words.USUAL_PARTS),
+                label=words.PARTS,
+                info=words.PARTS_INFO,
+                elem_id="train-parts",
+            )
+            self.init = self._choice("init", words.INITS, usual.init)
+
+    @property
+    def controls(self) -> list[Any]:
+        """All controls, in the order of the fields of Variants."""
+        return [
+            self.architecture,
+            self.n_layer,
+            self.n_head,
+            self.n_embd,
+            self.n_inner,
+            self.norm,
+            self.activation,
+            self.positions,
+            self.attention,
+            self.window,
+            self.global_tokens,
+            self.experts,
+            self.per_token,
+            self.parts,
+            self.init,
+        ]
+
+    def _choice(self, name: str, choices: tuple[tuple[str, str], ...], value: str) -> gr.Radio:
+        label, info = _words(name)
+        return gr.Radio(list(choices), value=value, label=label, info=info, elem_id=f"train-{_id(name)}")
+
+    def _number(self, name: str, low: int, high: int, value: int) -> gr.Number:
+        label, info = _words(name)
+        return gr.Number(
+            value,
+            minimum=low,
+            maximum=high,
+            precision=0,
+            min_width=120,
+            label=label,
+            info=info,
+            elem_id=f"train-{_id(name)}",
+        )
+
+
+def _id(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _words(name: str) -> tuple[str, str]:
+    """Label and explanation of a control."""
+    return getattr(words, name.upper()), getattr(words, f"{name.upper()}_INFO")
