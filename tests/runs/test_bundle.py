@@ -450,6 +450,13 @@ def test_weights_that_no_run_has_are_refused(unpacked, tmp_path, name):
         taken(listed_anew(unpacked), tmp_path)
 
 
+def test_a_snapshot_of_another_step_than_its_name_says_is_refused(unpacked, tmp_path):
+    path = unpacked / "snapshots" / "step-000002.safetensors"
+    save_file(load_file(path), path, metadata={"step": "3"})
+    with pytest.raises(FileError, match="step-000002.safetensors holds the weights of another step"):
+        taken(listed_anew(unpacked), tmp_path)
+
+
 def test_the_manifest_comes_back_as_it_was_written(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"abc")
     manifest = Manifest(

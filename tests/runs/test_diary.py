@@ -216,6 +216,14 @@ def test_what_is_no_database_is_refused(source, copied, content):
         copied()
 
 
+def test_damage_that_no_row_shows_is_found(source, copied):
+    data = bytearray(source.read_bytes())
+    data[36:40] = (7).to_bytes(4, "big")  # how many pages are free, by the file's first page
+    source.write_bytes(data)
+    with pytest.raises(FileError, match="SQLite finds it damaged"):
+        copied()
+
+
 def test_damaged_diaries_are_read_or_refused(source, tmp_path):
     whole, luck, refused = source.read_bytes(), random.Random(3), 0
     for number in range(100):
