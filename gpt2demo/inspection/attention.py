@@ -183,7 +183,7 @@ def _period(config: GPT2Config, start: int, known: int) -> int:
 def _repeated_random_tokens(
     known: NDArray[np.int64], seed: int, start: list[int], period: int
 ) -> Iterator[list[int]]:
-    """SEQUENCES times: `start`, then `period` different tokens drawn from `known`, then the same once more."""
+    """SEQUENCES times: `start`, then `period` different tokens of `known`, then the same once more."""
     generator = np.random.default_rng(seed)
     for _ in range(SEQUENCES):
         ids = generator.choice(known, size=period, replace=False).tolist()
