@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gpt2demo.errors import LimitError, TextError, check_range
+from gpt2demo.errors import LimitError, check_range
 from gpt2demo.model.attention import attention_weights
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.gpt2 import GPT2, check_ids
 
 Array = NDArray[np.float32]
 
@@ -144,8 +144,6 @@ def _array(layers: list[Tensor]) -> Array:
 
 
 def _check_ids(ids: Sequence[int], config: GPT2Config, max_tokens: int, extra: Collection[str]) -> None:
-    if len(ids) == 0:
-        raise TextError("There is no token to look at.", "At least one is needed.", "Write some text.")
     if len(ids) > max_tokens:
         megabytes = capture_bytes(config, len(ids), extra) / 1e6
         raise LimitError(
@@ -154,16 +152,4 @@ def _check_ids(ids: Sequence[int], config: GPT2Config, max_tokens: int, extra: C
             f"At most {max_tokens} tokens are looked at at once.",
             "Give a shorter part of the text.",
         )
-    if len(ids) > config.n_positions:
-        raise LimitError(
-            f"The text has {len(ids):,} tokens.",
-            f"This model reads at most {config.n_positions:,} at once.",
-            "Give a shorter part of the text.",
-        )
-    wrong = next((id_ for id_ in ids if not 0 <= id_ < config.vocab_size), None)
-    if wrong is not None:
-        raise TextError(
-            f"Token {wrong} is not in this model's vocabulary.",
-            f"Its tokens are numbered 0 to {config.vocab_size - 1:,}.",
-            "Use the tokenizer that belongs to the model.",
-        )
+    check_ids(ids, config.vocab_size, n_positions=config.n_positions)

@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
-from gpt2demo.errors import NotFoundError
 from gpt2demo.training.folder import RunFolder
 
 ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json", "corpus.json")
@@ -23,9 +22,7 @@ def export_zip(folder: RunFolder, destination: Path) -> Path:
     the newest checkpoint. Raises NotFoundError before the run has any weights.
     """
     if folder.newest_step() is None:
-        raise NotFoundError(
-            "This run has no weights yet.", "The first are kept within seconds.", "Wait a moment."
-        )
+        raise folder.missing(None)
     title = re.sub(r"[^A-Za-z0-9]+", "-", folder.facts().title).strip("-").lower()[:40] or "run"
     name = f"{title}-{folder.path.name[:6].strip('-_')}".strip("-")
     destination.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def batch(tokens: Tensor, *, seed: int, step: int, batch_size: int, length: int)
     numbers = torch.arange(step * batch_size, (step + 1) * batch_size)  # of the windows since the beginning
     epochs, places = numbers // windows, numbers % windows
     starts = torch.empty_like(numbers)  # (B,)
-    for epoch in epochs.unique().tolist():
+    for epoch in sorted(set(epochs.tolist())):
         generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
         first = torch.randint(len(tokens) - windows * length, (1,), generator=generator)
         order = torch.randperm(windows, generator=generator)

@@ -142,7 +142,7 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocab_size: int = 1024) -> 
         return Tokenizer("char", characters)
     if kind != "bpe":
         raise ConfigError(
-            f"There is no {kind!r} tokenizer.", "It is either 'char' or 'bpe'.", "Choose one of them."
+            f"There is no {kind[:40]!r} tokenizer.", "It is either 'char' or 'bpe'.", "Choose one of them."
         )
     check_range("The vocabulary size", vocab_size, MIN_BPE_VOCABULARY, MAX_VOCABULARY, integer=True)
     # The words are cut by the very steps that are saved, so what is learnt and what is used cannot differ.
@@ -187,6 +187,12 @@ def _pieces(text: str, size: int = 4_000) -> Iterator[str]:
 
 
 def _refuse_unknown(unknown: str) -> NoReturn:
+    if all("\ud800" <= character <= "\udfff" for character in unknown):
+        raise TextError(
+            f"The text has half a character, {unknown[0]!r}, which its tokenizer does not know.",
+            "Halves (of surrogate pairs) are left over where a text was cut or copied badly.",
+            "Delete it, or copy the text again.",
+        )
     shown = " ".join(repr(character) for character in unknown[:5]) + (" …" if len(unknown) > 5 else "")
     plural = "characters that its" if len(unknown) > 1 else "character that its"
     raise TextError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors
 
-from gpt2demo.errors import ConfigError, FileError, NotFoundError
+from gpt2demo.errors import ConfigError, FileError, LimitError, NotFoundError
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.config import preset as named_size
 from gpt2demo.model.gpt2 import GPT2
@@ -23,6 +23,43 @@ from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
 
 AT_WORK = ("starting", "running")  # the states in which a worker must be alive
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Everything that is decided before a run begins: what it learns from, what it is, and how it learns.
+
+    sources: how the texts are written in the command that repeats the run, if not by their names. Raises
+    ConfigError for a size without a name, LimitError for windows longer than the model's context, TextError
+    for a sample prompt that the tokenizer cannot write, ValueError for a tokenizer that is another model's.
+    """
+
+    title: str
+    preset: str  # the named size that the model was made from
+    model: GPT2Config
+    training: TrainingConfig
+    corpus: Corpus
+    tokenizer: Tokenizer
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        named_size(self.preset, vocab_size=self.model.vocab_size)  # refuses what no command could ask for
+        if self.model.vocab_size != self.tokenizer.vocab_size:
+            raise ValueError(
+                f"the model has {self.model.vocab_size} tokens, its tokenizer {self.tokenizer.vocab_size}"
+            )
+        if self.training.length > self.model.n_positions:
+            raise LimitError(
+                f"The windows are {self.training.length} tokens long.",
+                f"This model reads at most {self.model.n_positions} at once.",
+                f"The nearest value that works is {self.model.n_positions}.",
+            )
+        self.tokenizer.encode(self.training.sample_prompt)  # refuses characters that the model will not know
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the documents are called."""
+        return tuple(document.name for document in self.corpus.documents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,56 +98,40 @@ class RunFolder:
         return self.path / "worker.lock"
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        *,
-        title: str,
-        preset: str,
-        model: GPT2Config,
-        training: TrainingConfig,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        sources: tuple[str, ...] = (),
-    ) -> "RunFolder":
+    def create(cls, path: Path, plan: RunPlan) -> "RunFolder":
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
 
-        sources: how the texts are written in the command that repeats the run. Raises ConfigError when the
-        folder already holds something, TextError for a text that is too short or that the tokenizer cannot
-        write.
+        Raises ConfigError when the folder already holds something, TextError for a text that is too short or
+        that the tokenizer cannot write.
         """
-        data = encode_corpus(corpus, tokenizer, length=training.length)
+        data = encode_corpus(plan.corpus, plan.tokenizer, length=plan.training.length)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
                 f"{path.name} exists and is not empty.",
                 "A new run needs a folder of its own.",
                 "Choose another name, or continue the run that is there.",
             )
-        tokenizer.encode(training.sample_prompt)  # refuses characters that the model will not know
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
-        write_json(path / "corpus.json", {"documents": [asdict(document) for document in corpus.documents]})
-        tokenizer.save(path / "tokenizer.json")
+        write_json(path / "corpus.json", {"documents": [asdict(d) for d in plan.corpus.documents]})
+        plan.tokenizer.save(path / "tokenizer.json")
         write_json(
             path / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.n_positions},
+            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": plan.model.n_positions},
         )
-        write_json(path / "config.json", model.to_json())
-        names = tuple(document.name for document in corpus.documents)
+        write_json(path / "config.json", plan.model.to_json())
         write_json(
             path / "run.json",
             {
-                "title": title,
+                "title": plan.title,
                 "created": time.time(),
-                "preset": preset,
-                "tokenizer": tokenizer.kind,
-                "documents": names,
-                "characters": sum(len(document.text) for document in corpus.documents),
+                "preset": plan.preset,
+                "tokenizer": plan.tokenizer.kind,
+                "documents": plan.names,
+                "characters": sum(map(len, plan.corpus.texts)),
                 "tokens": len(data.train) + len(data.validation),
-                "command": command_for(
-                    title, preset, model, training, tokenizer, sources or names, path.name
-                ),
-                "training": training.to_json(),
+                "command": command_for(plan, path.name),
+                "training": plan.training.to_json(),
             },
         )
         folder.journal().tell(state="waiting", wanted="run")
@@ -129,11 +150,7 @@ class RunFolder:
             documents, training = tuple(data["documents"]), TrainingConfig.from_json(data["training"])
             return RunFacts(**data | {"documents": documents, "training": training})
         except (KeyError, TypeError) as error:
-            raise FileError(
-                f"The run.json of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
-                "It must be the file that this program wrote.",
-                "Choose another run.",
-            ) from error
+            raise self._foreign("run.json", error) from error
 
     def journal(self) -> Journal:
         """The run's diary."""
@@ -152,8 +169,12 @@ class RunFolder:
 
     def corpus(self) -> Corpus:
         """The texts that the run learns from."""
-        documents = read_json(self.path / "corpus.json")["documents"]
-        return Corpus(tuple(Document(**d | {"notices": tuple(d["notices"])}) for d in documents))
+        data = read_json(self.path / "corpus.json")
+        try:
+            documents = [Document(**d | {"notices": tuple(d["notices"])}) for d in data["documents"]]
+        except (KeyError, TypeError) as error:
+            raise self._foreign("corpus.json", error) from error
+        return Corpus(tuple(documents))
 
     def tokenizer(self) -> Tokenizer:
         """The run's own tokenizer."""
@@ -184,6 +205,19 @@ class RunFolder:
         path = self.path / "model.safetensors"
         return model_file_step(path) if path.is_file() else None
 
+    def missing(self, step: int | None) -> NotFoundError:
+        """What to say where the weights of a step are not there: which ones are. None: there are none yet."""
+        known = ", ".join(map(str, self.snapshot_steps()))
+        if step is None or not known:
+            return NotFoundError(
+                "This run has no weights yet.", "The first are kept within seconds.", "Wait a moment."
+            )
+        return NotFoundError(
+            f"The weights of step {step} were not kept.",
+            f"This run has those of the steps {known}.",
+            "Choose one of these.",
+        )
+
     def load_model(self, step: int | None = None) -> tuple[GPT2, int]:
         """The model as it was at a step (default: the newest), in eval mode. → model, step
 
@@ -192,20 +226,20 @@ class RunFolder:
         newest, wanted = self.newest_step(), step
         step = newest if step is None else step
         if step is None or (step != newest and step not in self.snapshot_steps()):
-            known = ", ".join(str(s) for s in self.snapshot_steps())
-            raise NotFoundError(
-                "This run has no weights yet." if not known else f"The weights of step {step} were not kept.",
-                f"This run has those of the steps {known}."
-                if known
-                else "The first are kept within seconds.",
-                "Choose one of these." if known else "Wait a moment.",
-            )
+            raise self.missing(step)
         name = "model.safetensors" if step == newest else f"snapshots/step-{step:06d}.safetensors"
         model = GPT2(self.config()).eval()
         load_gpt2_tensors(model, read_tensors(self.path / name))
         if step == newest != self.newest_step():  # the worker wrote newer weights while these were read
             return self.load_model(wanted)
         return model.requires_grad_(False), step
+
+    def _foreign(self, name: str, error: Exception) -> FileError:
+        return FileError(
+            f"The {name} of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
+            "It must be the file that this program wrote.",
+            "Choose another run.",
+        )
 
 
 def model_file_step(path: Path) -> int:
@@ -222,23 +256,16 @@ def model_file_step(path: Path) -> int:
         ) from error
 
 
-def command_for(
-    title: str,
-    preset_name: str,
-    model: GPT2Config,
-    training: TrainingConfig,
-    tokenizer: Tokenizer,
-    sources: tuple[str, ...],
-    out: str,
-) -> str:
-    """The command that makes the same run again, without what it would do anyway."""
-    words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *sources, "--title", title]
-    words += ["--tokenizer", tokenizer.kind]
+def command_for(plan: RunPlan, out: str) -> str:
+    """The command that makes the same run again in the folder `out`, without what it would do anyway."""
+    model, training, tokenizer = plan.model, plan.training, plan.tokenizer
+    words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *(plan.sources or plan.names)]
+    words += ["--title", plan.title, "--tokenizer", tokenizer.kind]
     if tokenizer.kind == "bpe":
         words += ["--vocab-size", tokenizer.vocab_size]
-    words += ["--preset", preset_name, "--optimizer", training.optimizer]
+    words += ["--preset", plan.preset, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
-    usual_model = named_size(preset_name, vocab_size=model.vocab_size)
+    usual_model = named_size(plan.preset, vocab_size=model.vocab_size)
     usual = recipe(training.optimizer, model, steps=1)
     for option, value, expected in (
         ("--context", model.n_positions, usual_model.n_positions),

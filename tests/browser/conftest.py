@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +85,21 @@ def served(command: list[str], *, timeout: float = 60, **environment: str) -> It
 def gallery() -> Iterator[str]:
     """The address of a page that shows every shared component."""
     with served([sys.executable, "tests/browser/gallery.py"]) as address:
+        yield address
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the real page, with a folder for runs that is empty at first."""
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "app.py", "--runs", str(runs), "--port", str(free_port())]
+    with served(command) as address:
         yield address
 
 

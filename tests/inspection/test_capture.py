@@ -196,7 +196,7 @@ def test_the_predicted_cost_is_the_real_one(model):
     assert capture_bytes(model.config, T, ON_REQUEST) == sum(array.nbytes for array in arrays)
 
 
-@pytest.mark.parametrize("ids", [[], [V], [-1]])
+@pytest.mark.parametrize("ids", [[], [V], [-1], [1.5]])
 def test_ids_that_the_model_does_not_know_are_refused(model, ids):
     with pytest.raises(TextError):
         capture(model, ids)

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt2demo.errors import NotFoundError
+from gpt2demo.runs.export import export_zip
 from gpt2demo.runs.live import view
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.worker import Worker
@@ -32,12 +33,12 @@ def offline(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_a_run_taken_home_loads_elsewhere_and_goes_on_here(store, owner, help, tmp_path, kind):
-    id = store.create(owner, **help.settings(kind) | {"title": "Cats & dogs: ../é"})
+    id = store.create(owner, help.plan(kind, title="Cats & dogs: ../é"))
     folder = store.folder(id)
     assert train(folder, until=12).state == "interrupted"
     (folder.path / "checkpoints" / "step-000099.tmp").mkdir()
     (folder.path / "worker.log").write_text("private")
-    packed = store.export_zip(id, tmp_path / "out")
+    packed = export_zip(folder, tmp_path / "out")
     assert (
         packed.parent == tmp_path / "out" and packed.name.startswith("cats-dogs-") and packed.suffix == ".zip"
     )
@@ -78,13 +79,13 @@ def test_a_run_taken_home_loads_elsewhere_and_goes_on_here(store, owner, help, t
 
 
 def test_a_run_can_be_taken_home_while_it_is_trained(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     folder = store.folder(id)
     help.give_weights(folder, 1)
     with closing(sqlite3.connect(folder.path / "run.sqlite")) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO events (time, text) VALUES (0, 'not yet')")
-        packed = store.export_zip(id, tmp_path)
+        packed = export_zip(folder, tmp_path)
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path)
     with closing(sqlite3.connect(tmp_path / packed.stem / "run.sqlite")) as copy:
@@ -94,7 +95,7 @@ def test_a_run_can_be_taken_home_while_it_is_trained(store, owner, help, tmp_pat
 
 
 def test_a_checkpoint_that_is_just_being_replaced_is_passed_over(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     folder = store.folder(id)
     help.give_weights(folder, 20)
     for step in (9, 20, 100):
@@ -102,15 +103,14 @@ def test_a_checkpoint_that_is_just_being_replaced_is_passed_over(store, owner, h
         (folder.path / "checkpoints" / f"step-{step:06d}" / "state.json").write_text("{}")
     gone = folder.path / "checkpoints" / "step-000100" / "weights.safetensors"
     gone.symlink_to("/nowhere")  # seen when the folder was listed, and gone when it is opened
-    with zipfile.ZipFile(store.export_zip(id, tmp_path)) as archive:
+    with zipfile.ZipFile(export_zip(folder, tmp_path)) as archive:
         assert [name for name in archive.namelist() if "checkpoints" in name] == [
             f"cats-{id[:6].strip('-_')}/checkpoints/step-000020/state.json"
         ]
 
 
 def test_without_weights_there_is_nothing_to_take_home(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
-    for bad in (id, "a" * 16, "../x"):
-        with pytest.raises(NotFoundError):
-            store.export_zip(bad, tmp_path / "out")
+    id = store.create(owner, help.plan())
+    with pytest.raises(NotFoundError, match="no weights yet"):
+        export_zip(store.folder(id), tmp_path / "out")
     assert not (tmp_path / "out").exists()
