@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -30,6 +30,7 @@ FLAGS = [
     "--disable-sync",
 ]
 LOCAL_SCHEMES = ("data", "blob", "about")
+PATIENCE = 20_000  # milliseconds in which anything must come true, also on a machine that is busy
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("GPT2DEMO_REQUIRE_BROWSER") == "1":
             pytest.fail(reason + ", and GPT2DEMO_REQUIRE_BROWSER=1 asks for one")
         pytest.skip(reason)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
