@@ -53,7 +53,7 @@ def test_upload_train_watch_return_write_look(address, megabyte, open_page):
     page.locator("#train-files input[type=file]").first.set_input_files(megabyte)
     expect(page.locator("#train-report")).to_contain_text(re.compile(r"1,0\d\d,\d\d\d"), timeout=SLOW)
     minutes = page.locator("#train-minutes input[type=number]")
-    minutes.fill("3")  # on a busy machine half a minute may be a handful of steps; it is stopped below
+    minutes.fill("0.5")
     minutes.press("Tab")
 
     # train, and see the curve move and samples appear
@@ -84,7 +84,7 @@ def test_upload_train_watch_return_write_look(address, megabyte, open_page):
     expect(other.locator("#train-whose")).to_contain_text("read-only")
     expect(other.locator("#train-stop")).to_be_hidden()
 
-    # stop, unless a slow machine has let the time pass
+    # stop, unless a slow machine has let the half minute pass
     if page.locator(run).get_attribute("data-status") == "running":
         page.locator("#train-stop").click()
     expect(page.locator(run)).to_have_attribute("data-status", re.compile("stopped|done"), timeout=SLOW)
