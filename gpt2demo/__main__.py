@@ -18,10 +18,11 @@ from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.text.corpus import read_files
-from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
+from gpt2demo.text.batches import BATCHES
+from gpt2demo.text.corpus import Corpus, read_files
+from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder, RunPlan, options_for
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.worker import Worker, obey_signals
@@ -54,10 +55,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
     command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
-    command.add_argument("--tokenizer", choices=("char", "bpe"), default="char", help="default: %(default)s")
-    command.add_argument(
-        "--vocab-size", type=int, default=1_024, metavar="N", help="for bpe; default: %(default)s"
-    )
+    _add_tokenizer(command)
     command.add_argument(
         "--preset", choices=tuple(PRESETS), default="nano", help="size; default: %(default)s"
     )
@@ -65,6 +63,12 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, metavar="N", help="how many updates; default: the recipe's")
     budget.add_argument("--minutes", type=float, metavar="M", help="or how long it may take")
+    command.add_argument(
+        "--batches",
+        choices=BATCHES,
+        default="packed",
+        help="documents end to end, or each paragraph in a row of its own; default: %(default)s",
+    )
     command.add_argument("--batch-size", type=int, metavar="N", help="windows of text per step")
     command.add_argument("--context", type=int, metavar="N", help="tokens the model reads at once")
     command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
@@ -78,6 +82,27 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
     )
     command.add_argument("--title", help="what the run is called on the page")
+
+
+def _add_tokenizer(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tokenizer", choices=("char", "word", "bpe", "gpt2"), default="char", help="default: %(default)s"
+    )
+    command.add_argument(
+        "--vocab-size", type=int, default=1_024, metavar="N", help="for word and bpe; default: %(default)s"
+    )
+    command.add_argument(
+        "--min-frequency",
+        type=int,
+        default=MIN_FREQUENCY,
+        metavar="N",
+        help="for word and bpe: how often a word, or a pair to merge, must occur; default: %(default)s",
+    )
+    command.add_argument(
+        "--tokenizer-files",
+        metavar="FOLDER",
+        help="for gpt2: where its encoder.json and vocab.bpe are, or its tokenizer.json",
+    )
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
@@ -139,7 +164,7 @@ def write_sample(model: GPT2, tokenizer: Tokenizer, prompt: str, seed: int) -> s
     """What a model in training writes by itself: the text behind the prompt."""
     sampling = SamplingConfig(temperature=SAMPLE_TEMPERATURE, max_new_tokens=SAMPLE_TOKENS, seed=seed)
     ids = read_prompt(tokenizer, prompt).ids
-    return tokenizer.decode(step.id for step in generate(model, ids, sampling))
+    return tokenizer.continuation(step.id for step in generate(model, ids, sampling))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -164,12 +189,12 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
             "See python -m gpt2demo train --help.",
         )
     corpus = read_files(options.text, options.encoding)
-    tokenizer = train_tokenizer(options.tokenizer, corpus.texts, options.vocab_size)
+    tokenizer, tokenizer_options = _tokenizer(options, corpus)
     model = preset(
         options.preset, vocab_size=tokenizer.vocab_size, n_positions=options.context, dropout=options.dropout
     )
     names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
-    names += ["sample_prompt", "snapshot_megabytes"]
+    names += ["sample_prompt", "snapshot_megabytes", "batches"]
     training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})
     check_fits(model, training, memory_bytes=memory_for_a_run())
     plan = RunPlan(
@@ -180,8 +205,28 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
         corpus=corpus,
         tokenizer=tokenizer,
         sources=tuple(options.text),
+        tokenizer_options=tokenizer_options,
     )
     return RunFolder.create(Path(options.out), plan)
+
+
+def _tokenizer(options: argparse.Namespace, corpus: Corpus) -> tuple[Tokenizer, tuple[str, ...]]:
+    """The tokenizer that was asked for, and the options that ask for the same again."""
+    if options.tokenizer != "gpt2":
+        frequency = options.min_frequency
+        tokenizer = train_tokenizer(
+            options.tokenizer, corpus.texts, options.vocab_size, min_frequency=frequency
+        )
+        again = ("--min-frequency", str(frequency)) if frequency != MIN_FREQUENCY else ()
+        return tokenizer, (*options_for(tokenizer), *again)
+    if not options.tokenizer_files:
+        raise NotFoundError(
+            "GPT-2's own tokenizer is not at hand.",
+            "It comes in files: encoder.json and vocab.bpe, vocab.json and merges.txt, or tokenizer.json.",
+            "Name the folder that holds them with --tokenizer-files FOLDER.",
+        )
+    files = options.tokenizer_files
+    return load_gpt2_tokenizer(files), ("--tokenizer", "gpt2", "--tokenizer-files", files)
 
 
 def _show_progress(record: TrainStep, steps: int | None) -> None:
@@ -233,7 +278,7 @@ def _generate(options: argparse.Namespace) -> None:
 def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
     """A TokenStep with its bytes, as JSON can say it (a cut alternative has the probability null)."""
     record = asdict(step) | {"bytes": tokenizer.token_bytes(step.id).hex()}
-    record["text"] = tokenizer.decode([step.id])
+    record["text"] = tokenizer.continuation([step.id])
     record["top"] = [
         a._asdict() | {"logprob_sampled": a.logprob_sampled if np.isfinite(a.logprob_sampled) else None}
         for a in step.top

@@ -13,6 +13,7 @@ Anything else that is raised is a bug in this program.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TypeGuard
 
 
@@ -80,3 +81,12 @@ def check_range(name: str, value: object, low: float, high: float, *, integer: b
         f"It must be {kind} from {low:,} to {high:,}.",
         f"The nearest value that works is {nearest:,}.",
     )
+
+
+def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuses a value that is not one of a few, naming them. Raises ConfigError."""
+    if any(type(value) is type(choice) and value == choice for choice in allowed):
+        return
+    names = [str(choice) for choice in allowed]
+    must = " or ".join(names) if len(names) < 3 else ", ".join(names[:-1]) + " or " + names[-1]
+    raise ConfigError(f"{name} is {repr(value)[:40]}.", f"It must be {must}.", f"Choose {names[0]}.")

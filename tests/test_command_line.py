@@ -1,6 +1,7 @@
 """The command line does what the README says, and tells mistakes in sentences."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gpt2demo.__main__ import main
+from gpt2demo.__main__ import SAMPLE_TOKENS, load_model, main, write_sample
+from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import hold
 
@@ -43,6 +45,53 @@ def test_the_same_command_gives_the_same_weights(run, tmp_path, capsys):
     assert main([*words.split(), "--out", str(tmp_path / "again")]) == 0
     first, again = (load_file(path / "model.safetensors") for path in (run, tmp_path / "again"))
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+SMALL = "--preset nano --context 16 --steps 1 --batch-size 1 --threads 1"
+
+
+def repeated(folder: Path, path: Path) -> bool:
+    """Runs the command that a run says would make it again, somewhere else; tells whether it did."""
+    words = shlex.split(json.loads((folder / "run.json").read_text())["command"])
+    assert main([*words[3:-1], str(path)]) == 0
+    first, again = ((run / "tokenizer.json").read_bytes() for run in (folder, path))
+    weights, same = (load_file(run / "model.safetensors") for run in (folder, path))
+    return first == again and all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+@pytest.mark.parametrize("frequency", [1, 40])
+def test_a_run_on_words_writes_words_and_can_be_made_again(frequency, tmp_path, capfd):
+    text, folder = tmp_path / "fox.txt", tmp_path / "words"
+    words = f"train --text {text} --tokenizer word --min-frequency {frequency} --batches padded {SMALL}"
+    text.write_text(TEXT.replace("\n", " rare.\n\n", 1).replace("still.\n", "still.\n\n"), encoding="utf-8")
+    assert main([*words.split(), "--vocab-size", "9000", "--out", str(folder)]) == 0
+    known = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    assert ("rare" in known) == (frequency == 1) and ("owl" in known) and len(known) < 20
+    command = json.loads((folder / "run.json").read_text())["command"]
+    assert f"--min-frequency {frequency} " in command and "--batches padded" in command
+    assert repeated(folder, tmp_path / "again")
+    capfd.readouterr()
+    assert main(["generate", "--model", str(folder), "--prompt", "The fox", "--max-new-tokens", "9"]) == 0
+    written = capfd.readouterr().out.removesuffix("\n")
+    model, tokenizer, _ = load_model(str(folder), None)
+    assert written.startswith("The fox") and len(tokenizer.encode(written)) == 2 + 9
+    sample = "The fox" + write_sample(model, tokenizer, "The fox", seed=0)
+    assert len(tokenizer.encode(sample)) == 2 + SAMPLE_TOKENS
+
+
+def test_gpt2s_tokenizer_is_read_from_its_folder(run, tmp_path, capfd):
+    tokenizer = train_tokenizer("bpe", ["nothing of that text, nothing at all"], 300)
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "my files" / "vocab.json").write_text(
+        json.dumps({t: i for i, t in enumerate(tokenizer.vocabulary)})
+    )
+    (tmp_path / "my files" / "merges.txt").write_text(
+        "\n".join(map(" ".join, tokenizer.merges)), encoding="utf-8"
+    )
+    words = f"train --text {run.parent / 'fox.txt'} --tokenizer gpt2 {SMALL} --out {tmp_path / 'run'}"
+    assert main([*words.split(), "--tokenizer-files", str(tmp_path / "my files")]) == 0
+    assert Tokenizer.load(tmp_path / "run" / "tokenizer.json").sha256 == tokenizer.sha256
+    assert repeated(tmp_path / "run", tmp_path / "again")
 
 
 def test_generate_prints_the_prompt_and_its_continuation(run, capfdbinary):
@@ -102,6 +151,13 @@ def test_an_earlier_step_can_be_asked_for(run, capfd):
         ("train --text FOX --steps 0 --out y", "steps is 0"),
         ("train --text FOX --context 5000 --out y", "n_positions is 5000"),
         ("train --text FOX --out RUN", "not empty"),
+        ("train --text FOX --tokenizer gpt2 --out y", "--tokenizer-files FOLDER"),
+        ("train --text FOX --tokenizer gpt2 --tokenizer-files nowhere --out y", "no tokenizer in 'nowhere'"),
+        ("train --text FOX --tokenizer word --min-frequency 0 --out y", "minimum frequency is 0"),
+        (
+            "train --text FOX --batches padded --context 1024 --tokenizer word --steps 1 --out y",
+            "1 padded row",
+        ),
     ],
 )
 def test_mistakes_are_told_in_sentences(run, tmp_path, monkeypatch, capsys, words, says):

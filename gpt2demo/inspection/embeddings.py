@@ -13,7 +13,7 @@ from gpt2demo.model.gpt2 import GPT2
 Array = NDArray[np.float32]
 
 MAX_NEIGHBOURS = 100
-SPECIAL_TOKENS = (b"", b"<pad>", b"<unk>", b"<bos>", b"<eos>", b"<|endoftext|>")
+SPECIAL_TOKENS = (b"", b"<pad>", b"<unk>", b" <unk>", b"<bos>", b"<eos>", b"<|endoftext|>")
 TOKEN_KINDS = (
     "word start",  # Latin letters after a space: " the"
     "word part",  # Latin letters without one: "ing", or a single letter

@@ -42,7 +42,8 @@ def find_tokens(tokenizer: Tokenizer, query: object) -> tuple[int, ...]:
     """
     text = _checked(query)
     spellings = [spelling for spelling in (" " + text, text) if not tokenizer.unknown(spelling)]
-    found = [ids[0] for ids in map(tokenizer.encode, spellings) if len(ids) == 1]
+    known = (ids for ids in map(tokenizer.encode, spellings) if tokenizer.unknown_id not in ids)
+    found = [ids[0] for ids in known if len(ids) == 1]
     if any(glyph in text for glyph in _DRAWN):
         everything = range(tokenizer.vocab_size)
         found += [i for i in everything if display_token(tokenizer.token_bytes(i)) == text]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gpt2demo.model.cache import KVCache
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.positions import rotate
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
@@ -19,6 +20,33 @@ def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> 
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
+def attention_mask(
+    pattern: str, window: int, global_tokens: int, queries: int, keys: int, device: torch.device | None = None
+) -> Tensor:
+    """True where a token may look when it may not look at everything before it. → (Tq, Tk) bool
+
+    | pattern      | token i may read token j ≤ i when                                          |
+    |--------------|----------------------------------------------------------------------------|
+    | full         | always                                                                     |
+    | local        | it is one of the last `window`: i − j < window                             |
+    | strided      | local, or i − j is a multiple of window (Child et al. 2019, section 4.2)   |
+    | global_local | local, or j is one of the first tokens (Beltagy et al. 2020, "Longformer") |
+
+    The cost of attention grows with the square of the text's length, and these were ways around that.
+    """
+    allowed = causal_mask(queries, keys, device)
+    if pattern == "full":
+        return allowed
+    i = torch.arange(keys - queries, keys, device=device)[:, None]  # (Tq, 1)
+    j = torch.arange(keys, device=device)  # (Tk,)
+    reach = i - j < window  # (Tq, Tk)
+    if pattern == "strided":
+        reach |= (i - j) % window == 0
+    elif pattern == "global_local":
+        reach |= j < global_tokens
+    return allowed & reach
+
+
 def attention_scores(q: Tensor, k: Tensor) -> Tensor:
     """How well each query matches each key: their dot product, divided by √D.
 
@@ -27,16 +55,16 @@ def attention_scores(q: Tensor, k: Tensor) -> Tensor:
     return q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
 
 
-def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """What share of its attention each token gives to each earlier token; every row sums to 1.
+def attention_weights(q: Tensor, k: Tensor, allowed: Tensor | None = None) -> Tensor:
+    """What share of its attention each token gives to each token that it may read; every row sums to 1.
 
     (B, H, Tq, D), (B, H, Tk, D) → (B, H, Tq, Tk). softmax(QKᵀ / √D) with the future masked out
-    (Vaswani et al. 2017, equation 1). The model itself runs the fused kernel; this is the same formula,
-    readable, for everybody who wants to look.
+    (Vaswani et al. 2017, equation 1). allowed: the mask (Tq, Tk), by default the causal one. The model itself
+    runs the fused kernel; this is the same formula, readable, for everybody who wants to look.
     """
-    scores = attention_scores(q, k)
-    allowed = causal_mask(q.size(-2), k.size(-2), q.device)
-    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+    if allowed is None:
+        allowed = causal_mask(q.size(-2), k.size(-2), q.device)
+    return attention_scores(q, k).masked_fill(~allowed, float("-inf")).softmax(dim=-1)
 
 
 class ScaledDotProductAttention(nn.Module):
@@ -46,23 +74,31 @@ class ScaledDotProductAttention(nn.Module):
     weights with `attention_weights`. Call it positionally, with q, k, v in this order, or hooks see nothing.
     """
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout = config.dropout
+        self.pattern = config.attention
+        self.window = config.attention_window
+        self.global_tokens = config.global_tokens
+
+    def mask(self, queries: int, keys: int, device: torch.device | None = None) -> Tensor:
+        """Who may read whom, of the last `queries` tokens in a text of `keys`. → (Tq, Tk) bool"""
+        return attention_mask(self.pattern, self.window, self.global_tokens, queries, keys, device)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D) → (B, H, Tq, D)"""
         queries, keys = q.size(-2), k.size(-2)
-        # is_causal puts query 0 at key 0, which is right only when there is no cached past. A single
-        # query is the newest token and may look at everything; in between, the mask has to be spelled out.
-        mask = causal_mask(queries, keys, q.device) if 1 < queries < keys else None
+        # The kernel knows the causal mask itself, and is faster with it, but puts query 0 at key 0: that is
+        # right only when there is no cached past. A single query is the newest token and may look back at
+        # everything. Else the mask has to be spelled out.
+        plain = self.pattern == "full" and queries in (1, keys)
         return F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=mask,
+            attn_mask=None if plain else self.mask(queries, keys, q.device),
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=queries == keys and queries > 1,
+            is_causal=plain and queries > 1,
         )
 
 
@@ -71,10 +107,12 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
+        C = config.n_embd
         self.n_head = config.n_head
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # queries, keys and values in one product
-        self.attend = ScaledDotProductAttention(config.dropout)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.rotary = config.positions == "rotary"
+        self.c_attn = nn.Linear(C, 3 * C, bias=config.bias)  # queries, keys and values in one product
+        self.attend = ScaledDotProductAttention(config)
+        self.c_proj = nn.Linear(C, C, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, layer: int, cache: KVCache | None = None) -> Tensor:
@@ -82,6 +120,9 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         x = self.c_attn(x)  # (B, T, 3C)
         q, k, v = x.view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        if self.rotary:
+            past = 0 if cache is None else cache.length
+            q, k = rotate(q, past), rotate(k, past)
         if cache is not None:
             k, v = cache.store(layer, k, v)  # (B, H, Tk, D)
         x = self.attend(q, k, v)  # (B, H, T, D)

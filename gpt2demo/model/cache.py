@@ -1,4 +1,4 @@
-"""The memory of generation: keys and values of all tokens read so far, so that none is computed twice."""
+"""The memory of generation: what was computed for the tokens read so far is computed only once."""
 
 import torch
 from torch import Tensor
@@ -7,34 +7,15 @@ from gpt2demo.errors import LimitError
 from gpt2demo.model.config import GPT2Config
 
 
-class KVCache:
-    """Keeps what each layer's attention needs of the past: one key and one value per token and head.
+class Cache:
+    """Counts the tokens that a model has read; what it remembers of them is a subclass's business.
 
-    Room for all n_positions is taken at once; `length` says how many tokens are in it. One cache belongs to
-    one text (or one batch of equally long texts) and one model.
+    One cache belongs to one text (or one batch of equally long texts) and one model.
     """
 
-    def __init__(self, config: GPT2Config, batch_size: int = 1, dtype: torch.dtype = torch.float32) -> None:
-        shape = (config.n_layer, batch_size, config.n_head, config.n_positions, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype)  # (L, B, H, n_positions, D)
-        self.values = torch.zeros(shape, dtype=dtype)
+    def __init__(self, config: GPT2Config) -> None:
+        self.room = config.n_positions
         self.length = 0
-
-    def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts one layer's new keys and values behind the old ones and returns all of them.
-
-        k, v: (B, H, T, D) → (B, H, length + T, D). The length grows once per forward pass, by `advance`.
-        """
-        end = self.length + k.size(2)
-        if end > self.keys.size(3):
-            raise LimitError(
-                f"The text has grown to {end} tokens.",
-                f"This model reads at most {self.keys.size(3)} at once.",
-                "Start a new cache with the last part of the text.",
-            )
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, tokens: int) -> None:
         """Counts the tokens of a finished forward pass as read."""
@@ -45,3 +26,36 @@ class KVCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot truncate a cache of {self.length} tokens to {length}")
         self.length = length
+
+    def check_room(self, tokens: int) -> None:
+        """Raises LimitError when so many more tokens do not fit."""
+        if self.length + tokens > self.room:
+            raise LimitError(
+                f"The text has grown to {self.length + tokens} tokens.",
+                f"This model reads at most {self.room} at once.",
+                "Start a new cache with the last part of the text.",
+            )
+
+
+class KVCache(Cache):
+    """Keeps what each layer's attention needs of the past: one key and one value per token and head.
+
+    Room for all n_positions is taken at once; `length` says how many tokens are in it.
+    """
+
+    def __init__(self, config: GPT2Config, batch_size: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(config)
+        shape = (config.n_layer, batch_size, config.n_head, config.n_positions, config.head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype)  # (L, B, H, n_positions, D)
+        self.values = torch.zeros(shape, dtype=dtype)
+
+    def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts one layer's new keys and values behind the old ones and returns all of them.
+
+        k, v: (B, H, T, D) → (B, H, length + T, D). The length grows once per forward pass, by `advance`.
+        """
+        self.check_room(k.size(2))
+        end = self.length + k.size(2)
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]

@@ -6,14 +6,17 @@ from numbers import Integral
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gpt2demo.errors import LimitError, TextError
-from gpt2demo.model.block import Block
-from gpt2demo.model.cache import KVCache
+from gpt2demo.model.block import Block, layer_norm
+from gpt2demo.model.cache import Cache, KVCache
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.positions import position_embedding
 
 
-class GPT2(nn.Module):
+class GPT2(LanguageModel):
     """The language model of Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
 
     Token ids become vectors (wte), their positions are added (wpe), L blocks refine them, a last LayerNorm
@@ -25,61 +28,67 @@ class GPT2(nn.Module):
         super().__init__()
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)  # what each token means
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)  # where in the text it stands
+        self.wpe = position_embedding(config)  # where in the text it stands
         self.drop = nn.Dropout(config.dropout)
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        self.lm_head.weight = self.wte.weight  # tied: one table reads tokens and writes them
+        # post-LN blocks end in a LayerNorm of their own
+        self.ln_f = layer_norm(config) if config.norm == "pre" else nn.Identity()
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.lm_head_bias)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.wte.weight  # one table reads tokens and writes them
+        self.recompute = False  # while training: forget what is inside a block, and compute it once more
         self.init_weights(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Fills the model with the small random numbers that training starts from.
 
-        | parameter               | starts as                |
-        |-------------------------|--------------------------|
-        | wte, wpe, c_attn, c_fc  | N(0, 0.02)               |
-        | c_proj (both kinds)     | N(0, 0.02 / √(2·L))      |
-        | every bias              | 0                        |
-        | LayerNorm weights       | 1                        |
+        | parameter               | init = gpt2              | init = xavier                          |
+        |-------------------------|--------------------------|----------------------------------------|
+        | wte, wpe, c_attn, c_fc  | N(0, 0.02)               | uniform within ±√(6 / (inputs +        |
+        | c_proj (both kinds)     | N(0, 0.02 / √(2·L))      | outputs)), queries, keys, values apart |
+        | every bias              | 0                        | 0                                      |
+        | LayerNorm weights       | 1                        | 1                                      |
 
-        The projections that write into the residual stream start smaller because 2·L of them add up
-        (Radford et al. 2019, section 2.3).
+        In GPT-2 the projections that write into the residual stream start smaller because 2·L of them add up
+        (Radford et al. 2019, section 2.3). Xavier: Glorot and Bengio 2010, equation 16.
         """
         for name, parameter in self.named_parameters():
-            if name.endswith("c_proj.weight"):
-                parameter.normal_(0.0, 0.02 / math.sqrt(2 * self.config.n_layer), generator=generator)
-            elif name.endswith(".bias"):
+            if name.endswith(".bias"):
                 parameter.zero_()
             elif "ln_" in name:
                 parameter.fill_(1.0)
+            elif self.config.init == "xavier":
+                for matrix in parameter.chunk(3) if name.endswith("c_attn.weight") else (parameter,):
+                    nn.init.xavier_uniform_(matrix, generator=generator)
+            elif name.endswith("c_proj.weight"):
+                parameter.normal_(0.0, 0.02 / math.sqrt(2 * self.config.n_layer), generator=generator)
             else:
                 parameter.normal_(0.0, 0.02, generator=generator)
 
-    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor, cache: Cache | None = None) -> Tensor:
         """Scores every possible next token at every position: (B, T) int64 → logits (B, T, V).
 
         cache: when given, input_ids continue the tokens already in it. Raises LimitError past n_positions.
         """
-        past = 0 if cache is None else cache.length
-        T = input_ids.size(1)
-        if past + T > self.config.n_positions:
-            raise LimitError(
-                f"The text has {past + T} tokens.",
-                f"This model reads at most {self.config.n_positions} at once.",
-                "Shorten the text.",
-            )
+        past, T = self.check_length(input_ids, cache), input_ids.size(1)
         positions = torch.arange(past, past + T, device=input_ids.device)
         x: Tensor = self.wte(input_ids) + self.wpe(positions)  # (B, T, C)
         x = self.drop(x)
         for layer, block in enumerate(self.h):
-            x = block(x, layer, cache)
+            if self.recompute and self.training:
+                x = checkpoint(block, x, layer, use_reentrant=False)
+            else:
+                x = block(x, layer, cache)
         if cache is not None:
             cache.advance(T)
         x = self.ln_f(x)
         x = self.lm_head(x)  # (B, T, V)
         return x
+
+    def new_cache(self, batch_size: int = 1) -> KVCache:
+        """An empty memory of keys and values for generating, which `forward` fills."""
+        return KVCache(self.config, batch_size, self.wte.weight.dtype)
 
 
 def check_ids(ids: Sequence[int], vocab_size: int, *, n_positions: int | None = None) -> None:

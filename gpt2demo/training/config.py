@@ -7,6 +7,7 @@ from typing import Any
 from gpt2demo.errors import ConfigError, LimitError, check_range
 from gpt2demo.model.anatomy import count_parameters, training_memory
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.text.batches import BATCHES
 
 MAX_STEPS = 1_000_000
 MAX_MINUTES = 24 * 60
@@ -42,9 +43,10 @@ class TrainingConfig:
         10.0  # at least so long between two checkpoints, from which a killed run goes on
     )
     sample_prompt: str = ""
+    batches: str = "packed"  # documents end to end, or "padded": each in a row of its own
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", OPTIMIZERS), ("decay", DECAYS)):
+        for name, allowed in (("optimizer", OPTIMIZERS), ("decay", DECAYS), ("batches", BATCHES)):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
                     f"{name} is {str(getattr(self, name))[:40]!r}.",

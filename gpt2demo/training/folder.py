@@ -16,7 +16,7 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
-from gpt2demo.text.tokenizers import Tokenizer
+from gpt2demo.text.tokenizers import MIN_VOCABULARY, Tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
 from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
 from gpt2demo.training.journal import Journal, RunStatus
@@ -41,6 +41,7 @@ class RunPlan:
     corpus: Corpus
     tokenizer: Tokenizer
     sources: tuple[str, ...] = ()
+    tokenizer_options: tuple[str, ...] = ()  # where kind and size of the tokenizer do not say it all
 
     def __post_init__(self) -> None:
         named_size(self.preset, vocab_size=self.model.vocab_size)  # refuses what no command could ask for
@@ -69,7 +70,7 @@ class RunFacts:
     title: str
     created: float  # seconds since 1970
     preset: str
-    tokenizer: str  # "char" or "bpe"
+    tokenizer: str  # "char", "word" or "bpe"
     documents: tuple[str, ...]  # the names of the files
     characters: int
     tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
@@ -104,7 +105,8 @@ class RunFolder:
         Raises ConfigError when the folder already holds something, TextError for a text that is too short or
         that the tokenizer cannot write.
         """
-        data = encode_corpus(plan.corpus, plan.tokenizer, length=plan.training.length)
+        training = plan.training
+        data = encode_corpus(plan.corpus, plan.tokenizer, length=training.length, batches=training.batches)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
                 f"{path.name} exists and is not empty.",
@@ -117,7 +119,8 @@ class RunFolder:
         plan.tokenizer.save(path / "tokenizer.json")
         write_json(
             path / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": plan.model.n_positions},
+            {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": plan.model.n_positions}
+            | plan.tokenizer.special_names,
         )
         write_json(path / "config.json", plan.model.to_json())
         write_json(
@@ -129,9 +132,9 @@ class RunFolder:
                 "tokenizer": plan.tokenizer.kind,
                 "documents": plan.names,
                 "characters": sum(map(len, plan.corpus.texts)),
-                "tokens": len(data.train) + len(data.validation),
+                "tokens": len(data.tokens),
                 "command": command_for(plan, path.name),
-                "training": plan.training.to_json(),
+                "training": training.to_json(),
             },
         )
         folder.journal().tell(state="waiting", wanted="run")
@@ -256,13 +259,19 @@ def model_file_step(path: Path) -> int:
         ) from error
 
 
+def options_for(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The options of the command that make such a tokenizer from the same text."""
+    if tokenizer.kind == "char":
+        return ("--tokenizer", "char")
+    vocab_size = max(tokenizer.vocab_size, MIN_VOCABULARY[tokenizer.kind])
+    return ("--tokenizer", tokenizer.kind, "--vocab-size", str(vocab_size))
+
+
 def command_for(plan: RunPlan, out: str) -> str:
     """The command that makes the same run again in the folder `out`, without what it would do anyway."""
-    model, training, tokenizer = plan.model, plan.training, plan.tokenizer
+    model, training = plan.model, plan.training
     words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *(plan.sources or plan.names)]
-    words += ["--title", plan.title, "--tokenizer", tokenizer.kind]
-    if tokenizer.kind == "bpe":
-        words += ["--vocab-size", tokenizer.vocab_size]
+    words += ["--title", plan.title, *(plan.tokenizer_options or options_for(plan.tokenizer))]
     words += ["--preset", plan.preset, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
     usual_model = named_size(plan.preset, vocab_size=model.vocab_size)
@@ -270,6 +279,7 @@ def command_for(plan: RunPlan, out: str) -> str:
     for option, value, expected in (
         ("--context", model.n_positions, usual_model.n_positions),
         ("--dropout", model.dropout, usual_model.dropout),
+        ("--batches", training.batches, usual.batches),
         ("--batch-size", training.batch_size, usual.batch_size),
         ("--learning-rate", training.learning_rate, usual.learning_rate),
         ("--threads", training.threads, usual.threads),

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from gpt2demo.errors import DivergedError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.text.batches import TokenData, batch, mixed_seed, validation_windows
+from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
@@ -32,7 +32,7 @@ class TrainStep:
     """
 
     step: int
-    tokens: int  # training tokens read before this step
+    tokens: int  # training tokens read before this step, padding not counted
     train_loss: float
     val_loss: float | None
     val_accuracy: float | None
@@ -71,29 +71,36 @@ def new_state(model: GPT2, config: TrainingConfig) -> TrainingState:
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """The loss: minus the logarithm of the probability that the right next token was given, on average.
 
-    (B, T, V), (B, T) → () in nats per token.
+    Padding does not count.  (B, T, V), (B, T) → () in nats per token.
     """
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
 @torch.no_grad()
-def evaluate(model: GPT2, tokens: Tensor, *, length: int, max_tokens: int) -> Evaluation:
-    """Measures the model on the same windows of a held-out text, every time it is asked.
+def evaluate(model: GPT2, part: Part, *, length: int, max_tokens: int) -> Evaluation:
+    """Measures the model on the same windows (or rows) of a held-out text, every time it is asked.
 
-    tokens: (N,) held-out ids; `max_tokens` bounds how many are read, in evenly spaced windows of `length`.
+    `max_tokens` bounds how many tokens are read, in evenly spaced windows of `length`.
     """
-    inputs, targets = validation_windows(tokens, length=length, max_tokens=max_tokens)  # (N, T) each
+    inputs, targets = validation_windows(part, length=length, max_tokens=max_tokens)  # (N, T) each
     at_once = max(1, EVALUATION_BATCH // length)
     was_training = model.training
     model.eval()
-    loss, right = 0.0, 0
+    loss, right, tokens = 0.0, 0, 0
     for start in range(0, len(inputs), at_once):
         x, y = inputs[start : start + at_once], targets[start : start + at_once]
         logits = model(x)
-        loss += cross_entropy(logits, y).item() * y.numel()
+        count = count_targets(y)
+        loss += cross_entropy(logits, y).item() * count
         right += int((logits.argmax(-1) == y).sum())
+        tokens += count
     model.train(was_training)
-    return Evaluation(loss=loss / targets.numel(), accuracy=right / targets.numel(), tokens=targets.numel())
+    return Evaluation(loss=loss / tokens, accuracy=right / tokens, tokens=tokens)
+
+
+def count_targets(targets: Tensor) -> int:
+    """How many tokens are foretold: all that are not padding.  (B, T) → a number"""
+    return int((targets != IGNORED).sum())
 
 
 def validation_tokens(model: GPT2, config: TrainingConfig) -> int:
@@ -124,9 +131,8 @@ def train(
         )
         share = learning_rate_share(state.step, steps, config) if not last else 0.0
         computed = time.perf_counter()
-        loss, norm = _update(state, data, config, share, learn=not last)
+        loss, norm, read = _update(state, data, config, share, learn=not last)
         now = time.perf_counter()
-        read = config.batch_size * config.length
         _measure_speed(state, read, now - computed)
         state.elapsed += now - began
         record = TrainStep(
@@ -150,8 +156,8 @@ def train(
 
 def _update(
     state: TrainingState, data: TokenData, config: TrainingConfig, share: float, *, learn: bool
-) -> tuple[float, float]:
-    """One step of gradient descent (or, without `learn`, only its measurement). → loss, gradient norm"""
+) -> tuple[float, float, int]:
+    """One step of gradient descent, or only its measurement. → loss, gradient norm, tokens read"""
     model = state.model
     model.train()
     if model.config.dropout:
@@ -178,7 +184,7 @@ def _update(
         set_learning_rate(state.optimizers, share)
         for optimizer in state.optimizers:
             optimizer.step()
-    return value, length
+    return value, length, count_targets(targets)
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

@@ -1,13 +1,13 @@
 """Optimisers: how the weights are changed once the gradients are known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.training.config import TrainingConfig
 
 NEWTON_SCHULZ_STEPS = 5
@@ -18,20 +18,26 @@ MUON_MOMENTUM = 0.9
 TOKEN_SHARE = 0.3
 POSITION_SHARE = 2.0
 VECTOR_SHARE = 1 / 3
+TABLES = ("wte.weight", "wpe.weight", "lm_head.weight")
+ROUTER = "router.gate.weight"
 
 
 class HeadwiseMuon(Muon):
-    """Muon that sees the fused query-key-value matrix of a block as the three matrices that it is.
+    """Muon that sees a fused matrix, such as a block's query-key-value matrix, as the several that it is.
 
     Muon gives all directions of one matrix updates of the same length. In the fused one the values, whose
     gradients are by far the largest early in training, would take nearly all of it, and the queries and keys
     would learn where to look many times slower than what to fetch.
     """
 
-    def __init__(self, fused: Sequence[Tensor], others: Sequence[Tensor], **settings: Any) -> None:
-        self.fused = list(fused)  # each (3C, C)
+    def __init__(self, fused: Mapping[Tensor, int], others: Sequence[Tensor], **settings: Any) -> None:
+        """fused: matrices (n·rows, columns), each with the number n of matrices that it is."""
+        self.fused = list(fused)
         # views on the same numbers: what changes in a part changes in the whole
-        self.parts = [[torch.nn.Parameter(part) for part in whole.detach().chunk(3)] for whole in fused]
+        self.parts = [
+            [torch.nn.Parameter(part) for part in whole.detach().chunk(count)]
+            for whole, count in fused.items()
+        ]
         super().__init__([*(part for parts in self.parts for part in parts), *others], **settings)
 
     @torch.no_grad()
@@ -39,44 +45,50 @@ class HeadwiseMuon(Muon):
         """One update of every matrix; the gradients of the fused ones are handed to their parts first."""
         for whole, parts in zip(self.fused, self.parts, strict=True):
             if whole.grad is not None:
-                for part, gradient in zip(parts, whole.grad.chunk(3), strict=True):
+                for part, gradient in zip(parts, whole.grad.chunk(len(parts)), strict=True):
                     part.grad = gradient
         return super().step(closure)  # type: ignore[no-untyped-call]
 
 
-def make_optimizers(model: GPT2, config: TrainingConfig) -> tuple[Optimizer, ...]:
+def make_optimizers(model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
     """The optimisers that together train every parameter of the model exactly once.
 
     AdamW (Loshchilov and Hutter 2019) for everything, or Muon (Jordan et al. 2024) for the matrices inside
-    the blocks: it makes each update orthogonal, so that it moves all directions equally far.
+    the blocks: it makes each update orthogonal, so that it moves all directions equally far. A bigram model
+    has no such matrix, and is trained by AdamW alone.
     """
     named = dict(model.named_parameters())
-    matrices = {name: p for name, p in named.items() if p.dim() == 2}
-    vectors = [p for p in named.values() if p.dim() < 2]
-    betas = (0.9, config.beta2)
-    rate = config.learning_rate
-    if config.optimizer == "adamw":
-        groups = [
-            {"params": list(matrices.values()), "weight_decay": config.weight_decay, "lr": rate},
-            {"params": vectors, "weight_decay": 0.0, "lr": rate},
-        ]
-        return _remember_rates(AdamW(groups, betas=betas, fused=True))
-    fused = [p for name, p in matrices.items() if name.endswith("c_attn.weight")]
-    others = [p for name, p in matrices.items() if name.endswith(("c_proj.weight", "c_fc.weight"))]
-    muon = HeadwiseMuon(
-        fused,
-        others,
-        lr=rate,
+    inside = {n: p for n, p in named.items() if p.dim() == 2 and n not in TABLES and not n.endswith(ROUTER)}
+    if config.optimizer == "muon" and inside:
+        return _remember_rates(_muon(inside, config), _adamw(named.keys() - inside.keys(), named, config))
+    return _remember_rates(_adamw(named, named, config))
+
+
+def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingConfig) -> Optimizer:
+    """AdamW for some of the parameters, in the order of the model, each kind at its own rate."""
+    muon = config.optimizer == "muon"
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name in (name for name in named if name in set(names)):
+        vector = named[name].dim() < 2
+        share = VECTOR_SHARE if vector else POSITION_SHARE if name == "wpe.weight" else TOKEN_SHARE
+        rate = config.learning_rate * (share if muon else 1.0)
+        decay = 0.0 if vector else config.weight_decay
+        group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(named[name])
+    return AdamW(groups.values(), betas=(0.9, config.beta2), fused=True)
+
+
+def _muon(inside: Mapping[str, Tensor], config: TrainingConfig) -> Optimizer:
+    """Muon for the matrices inside the blocks; the four gates of an LSTM are fused as well."""
+    parts = {name: 3 if name.endswith("c_attn.weight") else 4 if "rnn." in name else 1 for name in inside}
+    return HeadwiseMuon(
+        {inside[name]: count for name, count in parts.items() if count > 1},
+        [inside[name] for name, count in parts.items() if count == 1],
+        lr=config.learning_rate,
         weight_decay=config.weight_decay,
         momentum=MUON_MOMENTUM,
         ns_steps=NEWTON_SCHULZ_STEPS,
     )
-    groups = [
-        {"params": [model.wte.weight], "weight_decay": config.weight_decay, "lr": rate * TOKEN_SHARE},
-        {"params": [model.wpe.weight], "weight_decay": config.weight_decay, "lr": rate * POSITION_SHARE},
-        {"params": vectors, "weight_decay": 0.0, "lr": rate * VECTOR_SHARE},
-    ]
-    return _remember_rates(muon, AdamW(groups, betas=betas, fused=True))
 
 
 def _remember_rates(*optimizers: Optimizer) -> tuple[Optimizer, ...]:

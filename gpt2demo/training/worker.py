@@ -108,7 +108,7 @@ class Worker:
         config = self.folder.facts().training
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
-        data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length)
+        data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
         model = GPT2(self.folder.config(), seed=config.seed)
         state = new_state(model, config)
         self._resume(state)

@@ -57,7 +57,7 @@ def example_texts(tokenizer: Tokenizer, limit: int, own: str) -> dict[str, str]:
         found[words.EXAMPLE_OWN] = fitting_part(tokenizer, line, limit)
         found[words.EXAMPLE_TWICE] = _twice(tokenizer, line, limit)
     good = {name: text for name, text in found.items() if text}
-    anything = "".join(tokenizer.decode([i]) for i in range(min(limit, tokenizer.vocab_size)))
+    anything = "".join(tokenizer.continuation([i]) for i in range(min(limit, tokenizer.vocab_size)))
     return good or {words.EXAMPLE_OWN: fitting_part(tokenizer, anything, limit)}
 
 

@@ -54,9 +54,9 @@ def add_endpoint(page: Page) -> None:
             now = time.monotonic()
             if now - shown >= YIELD_SECONDS:
                 shown = now
-                yield loaded.tokenizer.decode(ids), words.writing(len(ids), len(ids) / (now - started))
+                yield loaded.tokenizer.continuation(ids), words.writing(len(ids), len(ids) / (now - started))
         speed = len(ids) / max(time.monotonic() - started, 1e-6)
-        yield loaded.tokenizer.decode(ids), words.facts(who, len(ids), speed, int(config.seed))
+        yield loaded.tokenizer.continuation(ids), words.facts(who, len(ids), speed, int(config.seed))
 
     # gradio takes the types of one message from the signature, where Python has those of the generator
     signature = inspect.signature(generate_text)

@@ -56,7 +56,7 @@ class Draft:
     @property
     def text(self) -> str:
         """The prompt and its continuation."""
-        return self.prompt.text + self.tokenizer.decode(self.written)
+        return self.prompt.text + self.tokenizer.continuation(self.written)
 
     def by(self, loaded: LoadedModel, seed: int, made_by: str) -> "Draft":
         """The same text, to be continued by these weights."""

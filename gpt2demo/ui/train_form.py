@@ -9,8 +9,9 @@ from typing import Any
 from gpt2demo.errors import ConfigError, TextError, check_range
 from gpt2demo.model.anatomy import count_parameters, training_memory
 from gpt2demo.model.config import GPT2Config, preset
-from gpt2demo.text.corpus import Corpus, CorpusReport, document_from_text, read_files, report
+from gpt2demo.text.corpus import Corpus, document_from_text, read_files
 from gpt2demo.text.documents import check_upload
+from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, recipe

@@ -180,6 +180,7 @@ def test_drift_is_the_distance_each_vector_moved():
         (b"\xff", "byte"),
         ("<|endoftext|>", "special"),
         ("<pad>", "special"),
+        (" <unk>", "special"),
         ("", "special"),
     ],
 )

@@ -82,6 +82,18 @@ def test_a_search_finds_the_word_as_it_stands_in_a_text(bpe, char):
     assert [char.token_bytes(i) for i in find_tokens(char, "tt")] == [b"t"]
 
 
+def test_a_search_among_words_finds_words_and_not_the_unknown(char):
+    words = train_tokenizer("word", [STORY], 20)
+
+    def found(query: str) -> list[bytes]:
+        return [words.token_bytes(i) for i in find_tokens(words, query)]
+
+    assert found("cat") == found("Cat") == found("·cat") == [b" cat"]
+    assert found("the cat") == [b" the", b" cat"] and found(".") == [b"."]
+    assert found("zebra") == found("<unk>") == [b" <unk>"]
+    assert fitting_part(words, STORY, 9) == " the cat sat on the mat. the cat"
+
+
 def test_counts_lengths_and_the_frame_of_a_map(char):
     counts = token_counts(char, Corpus((document_from_text("a.txt", "the cat"),)))
     assert counts.shape == (char.vocab_size,) and counts.sum() == 7

@@ -1,81 +1,17 @@
-"""The report says what is there, and warns of what will go wrong."""
+"""Documents stay apart, paragraphs are found, and the parts of a text add up."""
+
+import time
 
 import pytest
 
 from gpt2demo.errors import LimitError, TextError
-from gpt2demo.text.batches import encode_corpus
-from gpt2demo.text.corpus import Corpus, CorpusReport, document_from_text, report
+from gpt2demo.text.corpus import Corpus, document_from_text, encode_documents, paragraphs, split_sizes
 from gpt2demo.text.documents import MAX_UPLOAD_BYTES, Document
 from gpt2demo.text.tokenizers import train_tokenizer
 
-LONG = "".join(
-    f"The {animal} has {n} {thing}.\n"
-    for n in range(99)
-    for animal in ("fox", "owl")
-    for thing in ("hats", "keys")
-)
 
-
-def measured(*texts: str, kind: str = "char", parameters: int = 1_000, n_positions: int = 16) -> CorpusReport:
-    corpus = Corpus(tuple(document_from_text("a.txt", text) for text in texts))
-    return report(corpus, train_tokenizer(kind, texts), parameters=parameters, n_positions=n_positions)
-
-
-def test_the_report_counts() -> None:
-    facts = measured("aab\nb\n", "c")
-    assert (facts.documents, facts.characters, facts.distinct_characters, facts.lines) == (2, 7, 4, 3)
-    assert facts.tokens == 8  # and a newline between the documents
-    assert facts.vocabulary == 4
-    assert facts.most_common == ((0, 3), (1, 2), (2, 2), (3, 1))
-
-
-def test_the_split_of_the_report_is_the_split_of_training() -> None:
-    corpus = Corpus((document_from_text("a.txt", LONG),))
-    for kind in ("char", "bpe"):
-        tokenizer = train_tokenizer(kind, corpus.texts)
-        facts = report(corpus, tokenizer, parameters=1, n_positions=16)
-        data = encode_corpus(corpus, tokenizer, length=16)
-        assert (facts.train_tokens, facts.validation_tokens) == (len(data.train), len(data.validation))
-        assert facts.tokens == len(data.train) + len(data.validation)
-        assert facts.characters_per_token == pytest.approx(len(LONG) / facts.tokens)
-
-
-def test_the_first_lines_are_parted_after_newlines() -> None:
-    text = "one\ntwo\n\nthree\n" + "x" * 100
-    tokenizer = train_tokenizer("char", [text])
-    lines = measured(text).first_lines_tokens
-    assert [tokenizer.decode(line) for line in lines] == ["one\n", "two\n", "\n", "three\n", "x" * 45]
-
-
-def test_times_through_the_text() -> None:
-    facts = measured("ab" * 500)
-    assert facts.train_tokens == 900
-    assert facts.epochs(steps=10, batch_size=9, length=20) == pytest.approx(2.0)
-
-
-def test_a_good_text_needs_no_warning() -> None:
-    assert measured(LONG).warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("texts", "settings", "warning"),
-    [
-        (
-            [LONG],
-            {"parameters": 812_000},
-            "the model 812,000 parameters: expect it to learn the text by heart",
-        ),
-        (["too short"], {}, "needs at least 34"),
-        ([LONG], {"n_positions": 64}, "rough figure"),
-        (["a" * 1000], {}, "1 distinct character, 'a'"),
-        ([LONG[:3000]], {"kind": "bpe"}, "A smaller vocabulary or more text helps"),
-        ([LONG, LONG], {}, "Some documents are the same"),
-    ],
-)
-def test_warnings(texts: list[str], settings: dict[str, int], warning: str) -> None:
-    warnings = measured(*texts, **settings).warnings
-    assert any(warning in sentence for sentence in warnings), warnings
-    assert all(sentence.endswith(".") for sentence in warnings)
+def corpus(*texts: str) -> Corpus:
+    return Corpus(tuple(Document("a.txt", text, "utf-8") for text in texts))
 
 
 def test_a_corpus_needs_documents_and_has_limits() -> None:
@@ -87,7 +23,60 @@ def test_a_corpus_needs_documents_and_has_limits() -> None:
         Corpus((Document("a", "a" * (MAX_UPLOAD_BYTES + 1), "utf-8"),))
 
 
-def test_a_tokenizer_of_another_text_is_refused_by_naming_what_it_lacks() -> None:
-    corpus = Corpus((document_from_text("a.txt", "owl"),))
-    with pytest.raises(TextError, match="'w' 'l'"):
-        report(corpus, train_tokenizer("char", ["o"]), parameters=1, n_positions=1)
+def test_documents_of_words_begin_and_end_with_their_tokens() -> None:
+    texts = ["the fox.", "the owl"]
+    tokenizer = train_tokenizer("word", texts, 20, min_frequency=1)
+    ids = encode_documents(corpus(*texts), tokenizer)
+    assert tokenizer.decode(ids) == "<bos> the fox.<eos><bos> the owl<eos>"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["one\ntwo\n\nthree"], ["one\ntwo", "three"]),
+        (["one\n \t\n\n\n  two\n"], ["one", "  two"]),
+        (["\n\none\n\n\n", "two\n\nthree"], ["one", "two", "three"]),
+        (["no empty line\nat all\n"], ["no empty line\nat all"]),
+        (["one\n\n\u3000\n\n \n"], ["one"]),
+        ([" \n"], []),
+    ],
+)
+def test_paragraphs_are_what_empty_lines_part(texts: list[str], expected: list[str]) -> None:
+    assert paragraphs(corpus(*texts)) == expected
+
+
+@pytest.mark.parametrize("text", ["\n" + " " * 10**6, "\n" * 10**6, "\n \n" * 10**5, " \n" * 10**5 + "x"])
+def test_finding_paragraphs_takes_no_time(text: str) -> None:
+    begin = time.perf_counter()
+    paragraphs(corpus(text))
+    assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "fractions", "sizes"),
+    [
+        (1_000, 17, {}, (900, 100, 0)),
+        (1_000, 17, {"validation_fraction": 0.2}, (800, 200, 0)),
+        (1_000, 17, {"test_fraction": 0.1}, (800, 100, 100)),
+        (1_000, 17, {"test_fraction": 0.3, "validation_fraction": 0.05}, (650, 50, 300)),
+        (100, 17, {"test_fraction": 0.1}, (66, 17, 17)),  # at least one window each
+        (40, 17, {"test_fraction": 0.1}, (6, 17, 17)),
+        (20, 17, {"test_fraction": 0.1}, (0, 3, 17)),
+        (0, 1, {"test_fraction": 0.1}, (0, 0, 0)),
+        (10, 1, {}, (9, 1, 0)),
+    ],
+)
+def test_the_parts_of_a_text_add_up(
+    count: int, least: int, fractions: dict[str, float], sizes: tuple[int, int, int]
+) -> None:
+    assert split_sizes(count, least=least, **fractions) == sizes
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 0.41, float("nan"), None, "0.1"])
+def test_a_share_for_the_test_out_of_range_is_refused(fraction: object) -> None:
+    with pytest.raises(LimitError, match="share for the test"):
+        split_sizes(100, least=1, test_fraction=fraction)  # type: ignore[arg-type]
+
+
+def test_pasted_text_becomes_a_document() -> None:
+    assert Corpus((document_from_text("a.txt", "b\r\nc"),)).text == "b\nc"

@@ -15,7 +15,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from gpt2demo.errors import ConfigError, FileError, LimitError, TextError
-from gpt2demo.text.tokenizer_json import MAX_FILE_BYTES, bytes_to_unicode
+from gpt2demo.text.tokenizer_files import MAX_FILE_BYTES
+from gpt2demo.text.tokenizer_json import bytes_to_unicode
 from gpt2demo.text.tokenizers import END_OF_TEXT, Tokenizer, train_tokenizer
 
 STORY = (
@@ -316,7 +317,7 @@ HOSTILE = {
     ("too large", "larger than"): b" " * (MAX_FILE_BYTES + 1),
     ("no model", "no model"): b"{}",
     ("model is text", "no model"): changed(BPE, "model", to="BPE"),
-    ("model without type", "type 'None'"): changed(BPE, "model", to={}),
+    ("model without type", "type None"): changed(BPE, "model", to={}),
     ("a Unigram model", "type 'Unigram'"): changed(BPE, "model", "type", to="Unigram"),
     ("type is a list", "of type"): changed(BPE, "model", "type", to=[[]]),
     ("no vocabulary", "no vocabulary"): changed(BPE, "model", "vocab", to=None),

@@ -41,6 +41,12 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="session")
+def lines(corpus: Corpus) -> Corpus:
+    """The same text, but each line is a paragraph: many short documents for padded batches."""
+    return Corpus((document_from_text("lines.txt", corpus.text.replace("\n", "\n\n")),))
+
+
+@pytest.fixture(scope="session")
 def tokenizer(corpus: Corpus) -> Tokenizer:
     return train_tokenizer("char", corpus.texts)
 

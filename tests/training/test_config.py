@@ -52,7 +52,7 @@ def test_whole_numbers_may_be_written_with_a_point_zero(make_config, name):
 
 @pytest.mark.parametrize("bad", ["sgd", "", "AdamW", "<b>" * 1000, 7, ["adamw"]])
 def test_unknown_names_are_refused(make_config, bad):
-    for field in ("optimizer", "decay"):
+    for field in ("optimizer", "decay", "batches"):
         with pytest.raises(ConfigError, match=f"^{field} is .* It must be .* or "):
             dataclasses.replace(make_config(), **{field: bad})
 

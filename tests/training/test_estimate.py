@@ -78,7 +78,7 @@ class VirtualClock:
     def step(self, state, data, config, share, *, learn):
         self.updates += 1
         self.now += self.update * (5 if self.updates < 3 else 1)  # the first ones are slow, as they are
-        return 1.0, 1.0
+        return 1.0, 1.0, 64
 
     def evaluate(self, model, tokens, *, length, max_tokens):
         self.now += self.evaluation

@@ -1,7 +1,8 @@
 """The command `python -m gpt2demo train RUN`, killed at random moments and started again, leaves no trace.
 
 Real processes and real signals. Both optimisers are killed side by side, because most of the time goes into
-starting Python; for the same reason the last shift of each run is worked in the test's own process.
+starting Python; for the same reason the last shift of each run is worked in the test's own process. AdamW's
+run reads packed batches, Muon's padded ones.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 
 from gpt2demo.errors import BusyError
 from gpt2demo.model.weights import to_gpt2_tensors
+from gpt2demo.text.batches import encode_corpus
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.loop import train
@@ -29,6 +31,7 @@ from gpt2demo.training.worker import Worker
 PROJECT = Path(__file__).parents[2]
 SECONDS = 3.0  # of training in each run, so that several checkpoints (every 0.4 s) and kills fall into it
 KILLS = 3
+BATCHES = {"adamw": "packed", "muon": "padded"}
 DEADLINE = 120.0
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -134,7 +137,7 @@ def steps(make_config, make_state, data):
 
 
 @pytest.fixture(scope="module")
-def scenes(fast_for_all, make_run_at, make_config, make_state, data, steps):
+def scenes(fast_for_all, make_run_at, make_config, make_state, corpus, lines, tokenizer, steps):
     """Two runs that are killed, and one that is asked to leave; all at once."""
     torch.set_num_threads(1)
     plots = {"adamw": kill_and_resume, "muon": kill_and_resume, "leave": terminate_and_leave}
@@ -142,12 +145,17 @@ def scenes(fast_for_all, make_run_at, make_config, make_state, data, steps):
         scenes = {}
         for name, plot in plots.items():
             optimizer = "adamw" if name == "leave" else name
-            config = make_config(optimizer, steps=steps, batch_size=8, checkpoint_seconds=0.4)
-            run = make_run_at(fast_for_all / name, config)
+            config = make_config(
+                optimizer, steps=steps, batch_size=8, checkpoint_seconds=0.4, batches=BATCHES[optimizer]
+            )
+            text = lines if config.batches == "padded" else corpus
+            run = make_run_at(fast_for_all / name, config, corpus=text)
             scenes[name] = Scene(run, pool.submit(plot, run), [], {})
         for name in ("adamw", "muon"):
             config = scenes[name].run.facts().training
             state = make_state(config)
+            text = scenes[name].run.corpus()
+            data = encode_corpus(text, tokenizer, length=config.length, batches=config.batches)
             scenes[name].steps += train(state, data, config, steps=steps)
             scenes[name].weights |= to_gpt2_tensors(state.model)
         scenes["leave"].steps, scenes["leave"].weights = scenes["adamw"].steps, scenes["adamw"].weights
@@ -178,7 +186,7 @@ def test_three_kills_leave_no_trace(optimizer, scenes, steps, results):
     kills = scene.story.result(timeout=5 * DEADLINE)
     assert scene.run.config().dropout == 0.1 and scene.run.facts().training.optimizer == optimizer
     outcome = finish_here(scene.run)
-    assert (outcome.state, outcome.step, outcome.tokens) == ("done", steps, steps * 8 * 16)
+    assert (outcome.state, outcome.step, outcome.tokens) == ("done", steps, scene.steps[-1].tokens)
     check_equal(scene, results)
     assert events(scene.run) == [
         "Training began.",

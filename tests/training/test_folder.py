@@ -80,6 +80,37 @@ def test_what_is_no_run_is_said_to_be_none_and_is_left_alone(fast):
     assert list((fast / "other").iterdir()) == []
 
 
+def test_a_run_from_before_there_were_padded_batches_is_packed(run):
+    data = read_json(run.path / "run.json")
+    del data["training"]["batches"]
+    write_json(run.path / "run.json", data)
+    assert run.facts().training.batches == "packed"
+
+
+def test_a_padded_run_says_so_everywhere(make_run, make_config, corpus, tokenizer):
+    run = make_run("padded", make_config(batches="padded"))
+    facts = run.facts()
+    words = shlex.split(facts.command)
+    assert facts.training.batches == "padded" and words[words.index("--batches") + 1] == "padded"
+    assert facts.tokens == len(corpus.text.strip("\n")) + 2  # one document with its beginning and its end
+    assert "--batches" not in make_run("packed", make_config()).facts().command
+
+
+def test_the_command_names_the_tokenizer(make_run, make_config, corpus, shape):
+    def command(name, tokenizer, **settings):
+        model = dataclasses.replace(shape, vocab_size=tokenizer.vocab_size)
+        run = make_run(name, make_config(), model=model, tokenizer=tokenizer, **settings)
+        words = shlex.split(run.facts().command)
+        return words[words.index("--tokenizer") : words.index("--preset")]
+
+    word = train_tokenizer("word", corpus.texts, 12)
+    assert command("w", word) == ["--tokenizer", "word", "--vocab-size", "12"]
+    small = train_tokenizer("bpe", ["the cat sat"], 300)  # no pair occurs twice but "at"
+    assert small.vocab_size < 260 and command("b", small)[-1] == "260"  # the least that can be asked for
+    gpt2 = ("--tokenizer", "gpt2", "--tokenizer-files", "a folder")
+    assert command("g", word, tokenizer_options=gpt2) == list(gpt2)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -158,7 +189,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(fast, monkeypatch):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["char", "bpe"])
+@pytest.mark.parametrize("kind", ["char", "word", "bpe"])
 def test_the_folder_opens_in_stock_transformers(kind, make_run, corpus, shape, make_config, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     tokenizer = train_tokenizer(kind, corpus.texts, 300)
@@ -170,8 +201,12 @@ def test_the_folder_opens_in_stock_transformers(kind, make_run, corpus, shape, m
     text = "the dog ate the sea, a cat sang\nto the fish."
     ids = tokenizer.encode(text)
     foreign = AutoTokenizer.from_pretrained(run.path, local_files_only=True)
-    assert foreign(text)["input_ids"] == ids
-    assert foreign.decode(ids, clean_up_tokenization_spaces=False) == text
+    assert foreign(text, add_special_tokens=False)["input_ids"] == ids
+    assert foreign.decode(ids, clean_up_tokenization_spaces=False) == tokenizer.decode(ids)
+    if kind == "word":  # others pad with the right token, and end where a document ends
+        padded = foreign(["the dog", "the"], padding=True)["input_ids"]
+        assert padded == [tokenizer.encode("the dog", specials=True), [2, *tokenizer.encode("the"), 3, 0]]
+        assert (foreign.unk_token_id, foreign.bos_token_id, foreign.eos_token_id) == (1, 2, 3)
     assert foreign.model_max_length == 16
     window = torch.tensor([ids[:16]])
     assert (ours(window) - theirs(window).logits).abs().max() < 1e-5

@@ -1,5 +1,6 @@
 """The loop learns, repeats itself to the last bit, and stops before a NaN could touch the weights."""
 
+import dataclasses
 import math
 import re
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from gpt2demo.errors import DivergedError
-from gpt2demo.text.batches import TokenData
-from gpt2demo.training.loop import cross_entropy, evaluate, train
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.text.batches import IGNORED, Rows, TokenData, batch, encode_corpus, size
+from gpt2demo.text.tokenizers import train_tokenizer
+from gpt2demo.training.loop import cross_entropy, evaluate, new_state, train
 from gpt2demo.training.schedule import learning_rate_share
 
 
@@ -84,6 +87,67 @@ def test_two_halves_equal_one_whole_bit_for_bit(optimizer, make_config, make_sta
     got += train(halves, data, config, steps=24)
     assert results(got) == results(expected)
     assert same(weights(whole), weights(halves))
+
+
+@pytest.fixture(scope="module")
+def rows(lines, tokenizer):
+    """Documents that are cut into several rows each, the last of them padded."""
+    return encode_corpus(lines, tokenizer, length=16, batches="padded")
+
+
+def test_padded_halves_equal_one_whole_bit_for_bit(optimizer, make_config, make_state, rows, results):
+    config = make_config(optimizer, batches="padded")
+    whole, halves = make_state(config), make_state(config)
+    expected = list(train(whole, rows, config, steps=24))
+    first = train(halves, rows, config, steps=24)
+    got = [next(first) for _ in range(9)]
+    got += train(halves, rows, config, steps=24)
+    assert results(got) == results(expected) and same(weights(whole), weights(halves))
+    assert expected[-1].train_loss < 0.9 * expected[0].train_loss
+    settings = {"seed": config.seed, "batch_size": config.batch_size, "length": config.length}
+    foretold = [(batch(rows.train, step=i, **settings)[1] != IGNORED).sum().item() for i in range(24)]
+    assert expected[-1].tokens == sum(foretold) < 24 * 4 * 16  # padding is not counted as read
+
+
+def test_padding_changes_neither_loss_nor_gradient(make_config, make_state, rows):
+    assert isinstance(rows.train, Rows)
+    inputs, targets = rows.train.read(torch.arange(20))
+    assert (targets == IGNORED).any()
+    model = make_state(make_config()).model.eval()
+    outcomes = []
+    for filling in (0, 7):
+        model.zero_grad()
+        loss = cross_entropy(model(inputs.where(targets != IGNORED, filling)), targets)
+        loss.backward()
+        outcomes.append((loss.item(), model.wte.weight.grad.clone()))
+    assert outcomes[0][0] == pytest.approx(outcomes[1][0], abs=1e-6)
+    assert torch.allclose(outcomes[0][1], outcomes[1][1], atol=1e-6)
+
+
+def test_a_padded_evaluation_is_the_mean_over_real_tokens(make_config, make_state, rows, monkeypatch):
+    model = make_state(make_config()).model
+    monkeypatch.setattr("gpt2demo.training.loop.EVALUATION_BATCH", 16 * 7)  # in parts of different padding
+    result = evaluate(model, rows.train, length=16, max_tokens=10**6)
+    assert result.tokens == size(rows.train)
+    model.eval()
+    logprobs, right = [], 0
+    with torch.no_grad():
+        for i in range(len(rows.train)):
+            x, y = rows.train.read(torch.tensor([i]))  # by itself a row has no padding
+            chances = model(x)[0].log_softmax(-1)
+            logprobs += chances[range(y.shape[1]), y[0]].tolist()
+            right += int((chances.argmax(-1) == y[0]).sum())
+    assert result.loss == pytest.approx(-sum(logprobs) / len(logprobs), abs=1e-5)
+    assert result.accuracy == pytest.approx(right / len(logprobs))
+
+
+def test_a_model_of_words_learns_in_padded_batches(make_config, lines, shape):
+    tokenizer = train_tokenizer("word", lines.texts, 40)
+    data = encode_corpus(lines, tokenizer, length=16, batches="padded")
+    config = make_config(learning_rate=0.01, steps=40)
+    model = GPT2(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size), seed=1)
+    records = list(train(new_state(model, config), data, config, steps=40))
+    assert records[-1].val_loss < 0.6 * records[0].val_loss
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"batch_size": 5}, {"learning_rate": 0.0011}])

@@ -5,6 +5,9 @@ from collections import Counter
 import pytest
 import torch
 
+from gpt2demo.model.baselines import make_model
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.training.loop import new_state
 from gpt2demo.training.optimizers import load_optimizer_tensors, optimizer_tensors, set_learning_rate
 
 
@@ -129,3 +132,24 @@ def test_a_lost_memory_is_noticed(optimizer, make_config, make_state):
         learn(whole, 1, seed=5)
         learn(forgetful, 1, seed=5)
         assert not torch.equal(weights(whole), weights(forgetful)), lost
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"architecture": "lstm"},
+        {"architecture": "bigram"},
+        {"n_experts": 3},
+        {"positions": "sinusoidal", "bias": False},
+        {"tie_word_embeddings": False, "lm_head_bias": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_every_parameter_of_every_variant_is_trained_once(optimizer, variant, make_config):
+    shape = GPT2Config(vocab_size=20, n_positions=16, n_embd=32, n_layer=2, n_head=2, **variant)
+    state = new_state(make_model(shape), make_config(optimizer))
+    trained = sum((trained_by(optimizer, state.model) for optimizer in state.optimizers), Counter())
+    assert trained == {name: p.numel() for name, p in state.model.named_parameters()}
+    assert len(state.optimizers) == 1 + (optimizer == "muon" and variant != {"architecture": "bigram"})
+    learn(state, 2)

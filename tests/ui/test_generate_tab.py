@@ -20,7 +20,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from gpt2demo.errors import UserError
-from gpt2demo.generation.prompts import read_prompt, sampling
+from gpt2demo.generation.engine import TokenStep
+from gpt2demo.generation.prompts import Prompt, read_prompt, sampling
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.runs.models import LoadedModel, ModelRef
@@ -154,6 +155,16 @@ def test_a_text_is_streamed_by_appending_only(tab: GenerateTab, monkeypatch: pyt
     token = tokens(strips[-1])[-1]
     assert token["p"] == pytest.approx(math.exp(draft.steps[-1].logprob)) and token["r"] >= 1
     assert 0 <= token["s"] <= 1 and len(token["a"]) == 8
+
+
+def test_words_are_written_with_spaces_between_them(loaded: LoadedModel) -> None:
+    tokenizer = train_tokenizer("word", ["the cat sat on the mat, and the dog sat."], 40, min_frequency=1)
+    draft = begin(loaded, "starter", Prompt(text="The cat", ids=(4, 7), from_start=False), 0, "")
+    steps = tuple(
+        TokenStep(index=i, id=id_, logprob=0.0, logprob_sampled=0.0, rank=1, entropy=0.0, top=())
+        for i, id_ in enumerate(tokenizer.encode("sat, and sat"))
+    )
+    assert replace(draft, tokenizer=tokenizer, steps=steps).text == "The cat sat, and sat"
 
 
 def test_the_same_seed_gives_the_same_text_and_a_surprise_another(tab: GenerateTab) -> None:

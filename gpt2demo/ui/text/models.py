@@ -27,7 +27,7 @@ STATES = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
-TOKENIZERS = {"char": "one token per character", "bpe": "byte-pair tokens"}
+TOKENIZERS = {"char": "one token per character", "word": "one token per word", "bpe": "byte-pair tokens"}
 VALIDATION = "validation"
 TRAINING = "training"
 
