@@ -17,7 +17,7 @@ from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.config import PRESETS, preset
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_sample(model: GPT2, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
     """What a model in training writes by itself: the text behind the prompt."""
     sampling = SamplingConfig(temperature=SAMPLE_TEMPERATURE, max_new_tokens=SAMPLE_TOKENS, seed=seed)
     ids = read_prompt(tokenizer, prompt).ids
@@ -239,7 +239,7 @@ def _show_progress(record: TrainStep, steps: int | None) -> None:
     print(line, end=" " * 12, file=sys.stderr, flush=True)
 
 
-def load_model(name: str, step: int | None) -> tuple[GPT2, Tokenizer, int]:
+def load_model(name: str, step: int | None) -> tuple[LanguageModel, Tokenizer, int]:
     """The model that `--model` and `--step` name. → model, tokenizer, step"""
     folder = find_run(name)
     model, step = folder.load_model(step)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from gpt2demo.errors import DivergedError, LimitError, TextError
 from gpt2demo.generation.sampling import SamplingConfig, distribution, sample
-from gpt2demo.model.cache import KVCache
-from gpt2demo.model.gpt2 import GPT2, check_ids
+from gpt2demo.model.cache import Cache
+from gpt2demo.model.gpt2 import check_ids
+from gpt2demo.model.language_model import LanguageModel
 
 TOP = 20  # so many alternatives are recorded with every token
 MAX_READ_TOKENS = 4_096
@@ -82,7 +83,7 @@ def _slide(window: list[int], n_positions: int) -> bool:
 
 
 def generate(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     *,
@@ -102,7 +103,7 @@ def generate(
 
 
 def generate_with_logits(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     *,
@@ -115,16 +116,16 @@ def generate_with_logits(
     check_ids(prompt_ids, model.config.vocab_size)
     if written:
         check_ids(written, model.config.vocab_size)
-    cache = KVCache(model.config) if cached else None
+    cache = model.new_cache() if cached else None
     return _generate(model, prompt_ids, config, written, cache, guard)
 
 
 def _generate(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     written: Sequence[int],
-    cache: KVCache | None,
+    cache: Cache | None,
     guard: Guard | None,
 ) -> Generator[tuple[TokenStep, Logits], None, None]:
     generator = torch.Generator().manual_seed(int(config.seed))
@@ -150,7 +151,9 @@ def chosen_instead(logits: Logits, id_: int, config: SamplingConfig, index: int)
     return _describe(scores, [id_], distribution(scores, config).logprobs, index)[0]
 
 
-def next_token_logits(model: GPT2, prompt_ids: Sequence[int], *, guard: Guard | None = None) -> Tensor:
+def next_token_logits(
+    model: LanguageModel, prompt_ids: Sequence[int], *, guard: Guard | None = None
+) -> Tensor:
     """The model's scores for what may follow a prompt, to try temperature and filters on.  → (V,) float32"""
     _check_model(model)
     check_ids(prompt_ids, model.config.vocab_size)
@@ -158,7 +161,7 @@ def next_token_logits(model: GPT2, prompt_ids: Sequence[int], *, guard: Guard | 
 
 
 def read_text(
-    model: GPT2, ids: Sequence[int], *, start_id: int | None = None, guard: Guard | None = None
+    model: LanguageModel, ids: Sequence[int], *, start_id: int | None = None, guard: Guard | None = None
 ) -> tuple[TokenStep, ...]:
     """Scores a given text: how likely the model found each token after those before it.
 
@@ -211,7 +214,7 @@ def _windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:
 
 @torch.inference_mode()
 def _forward(
-    model: GPT2, ids: Sequence[int], cache: KVCache | None, guard: Guard | None, *, last: int
+    model: LanguageModel, ids: Sequence[int], cache: Cache | None, guard: Guard | None, *, last: int
 ) -> Tensor:
     """One forward pass under the guard; the logits of the last positions.  → (last, V)"""
     with guard or nullcontext():
@@ -270,7 +273,7 @@ def _describe(
     return steps
 
 
-def _check_model(model: GPT2) -> None:
+def _check_model(model: LanguageModel) -> None:
     if model.training:
         raise ValueError(
             "the model is in training mode, where dropout changes what it says: call model.eval()"

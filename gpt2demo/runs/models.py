@@ -9,7 +9,7 @@ from pathlib import Path
 from gpt2demo.errors import BusyError, NotFoundError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.store import RunStore
 from gpt2demo.text.tokenizers import Tokenizer
@@ -69,7 +69,7 @@ class LoadedModel:
     """A model in memory, shared by everybody who looks at it: nobody may change anything in it."""
 
     ref: ModelRef  # with the step that the weights are from
-    model: GPT2  # in eval mode, without gradients
+    model: LanguageModel  # in eval mode, without gradients
     tokenizer: Tokenizer
     config: GPT2Config
     step: int

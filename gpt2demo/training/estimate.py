@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from gpt2demo.model.anatomy import count_parameters, flops_per_token
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import TokenData
 from gpt2demo.training.config import MAX_STEPS, TrainingConfig
 from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
@@ -100,7 +100,7 @@ def try_out(
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size)
-    state = new_state(GPT2(model, seed=config.seed), config)
+    state = new_state(make_model(model, seed=config.seed), config)
     held_out = validation_tokens(state.model, config)
     data = data or _random_tokens(model, config, held_out)
     times: list[float] = []

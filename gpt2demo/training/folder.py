@@ -10,9 +10,10 @@ from typing import Any
 import safetensors
 
 from gpt2demo.errors import ConfigError, FileError, LimitError, NotFoundError
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.config import preset as named_size
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
@@ -187,11 +188,11 @@ class RunFolder:
         """The shape of the run's model."""
         return GPT2Config.from_json(read_json(self.path / "config.json"))
 
-    def save_model(self, model: GPT2, step: int) -> None:
+    def save_model(self, model: LanguageModel, step: int) -> None:
         """Writes the newest weights under GPT-2's names, for this program and every other."""
         write_tensors(self.path / "model.safetensors", to_gpt2_tensors(model), {"step": str(step)})
 
-    def save_snapshot(self, model: GPT2, step: int) -> None:
+    def save_snapshot(self, model: LanguageModel, step: int) -> None:
         """Keeps the weights of a step for looking back, in half precision to save room."""
         self.snapshots.mkdir(exist_ok=True)
         halves = {name: tensor.half() for name, tensor in to_gpt2_tensors(model).items()}
@@ -221,7 +222,7 @@ class RunFolder:
             "Choose one of these.",
         )
 
-    def load_model(self, step: int | None = None) -> tuple[GPT2, int]:
+    def load_model(self, step: int | None = None) -> tuple[LanguageModel, int]:
         """The model as it was at a step (default: the newest), in eval mode. → model, step
 
         Raises NotFoundError, naming the steps there are, for a step that was not kept.
@@ -231,7 +232,7 @@ class RunFolder:
         if step is None or (step != newest and step not in self.snapshot_steps()):
             raise self.missing(step)
         name = "model.safetensors" if step == newest else f"snapshots/step-{step:06d}.safetensors"
-        model = GPT2(self.config()).eval()
+        model = make_model(self.config()).eval()
         load_gpt2_tensors(model, read_tensors(self.path / name))
         if step == newest != self.newest_step():  # the worker wrote newer weights while these were read
             return self.load_model(wanted)

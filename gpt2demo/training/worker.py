@@ -13,8 +13,9 @@ import torch
 
 from gpt2demo.errors import FileError, UserError
 from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
@@ -41,7 +42,7 @@ FAREWELLS = {
     "interrupted": "Asked to leave after {step:,} steps; everything is saved.",
 }
 
-WriteSample = Callable[[GPT2, Tokenizer, str, int], str]
+WriteSample = Callable[[LanguageModel, Tokenizer, str, int], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class Worker:
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = GPT2(self.folder.config(), seed=config.seed)
+        model = make_model(self.folder.config(), seed=config.seed)
         state = new_state(model, config)
         self._resume(state)
         steps = self._plan(model.config, data, config)
@@ -154,7 +155,7 @@ class Worker:
         self.journal.tell(steps_planned=planned)
         return planned
 
-    def _affordable(self, model: GPT2, config: TrainingConfig) -> int:
+    def _affordable(self, model: LanguageModel, config: TrainingConfig) -> int:
         """How many snapshots the room given for them holds."""
         each = BYTES_PER_SNAPSHOT_NUMBER * count_parameters(model.config)
         # the newest weights are kept anyway, so the last milestone needs no room
@@ -261,7 +262,7 @@ def _unwritable(error: Exception) -> FileError:
     )
 
 
-def _final_tokens(model: GPT2, config: TrainingConfig) -> int:
+def _final_tokens(model: LanguageModel, config: TrainingConfig) -> int:
     affordable = int(FINAL_WORK / count_parameters(model.config))
     return max(2 * config.length, min(FINAL_TOKENS, affordable))
 
