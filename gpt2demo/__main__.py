@@ -12,17 +12,18 @@ import numpy as np
 from gpt2demo.cli import add_export, add_import, run_export, run_import
 from gpt2demo.errors import NotFoundError, UserError
 from gpt2demo.generation.engine import TokenStep, generate
+from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.config import PRESETS, preset
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
-from gpt2demo.training.folder import RunFolder, options_for
+from gpt2demo.training.folder import RunFolder, RunPlan, options_for
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.worker import Worker, obey_signals
@@ -169,25 +170,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_sample(model: GPT2, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
     """What a model in training writes by itself: the text behind the prompt."""
     sampling = SamplingConfig(temperature=SAMPLE_TEMPERATURE, max_new_tokens=SAMPLE_TOKENS, seed=seed)
-    ids = encode_prompt(tokenizer, prompt)
+    ids = read_prompt(tokenizer, prompt).ids
     return tokenizer.continuation(step.id for step in generate(model, ids, sampling))
-
-
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids of a prompt; an empty one becomes the token that texts begin after."""
-    return tokenizer.encode(prompt) or [tokenizer.start_id]
 
 
 def _train(options: argparse.Namespace) -> None:
     folder = RunFolder(Path(options.run)) if options.run else _new_run(options)
-    facts = folder.facts()
-    folder.journal().tell(wanted="run")
+    steps = folder.facts().training.steps
     worker = Worker(folder, write_sample)
     obey_signals(worker)
-    steps = facts.training.steps
     for record in worker.shift():
         if sys.stderr.isatty():
             _show_progress(record, steps or folder.journal().status().steps_planned)
@@ -213,8 +207,7 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
     training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})
     check_fits(model, training, memory_bytes=memory_for_a_run())
-    return RunFolder.create(
-        Path(options.out),
+    plan = RunPlan(
         title=options.title or Path(options.text[0]).stem.replace("_", " "),
         preset=options.preset,
         model=model,
@@ -224,6 +217,7 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
         sources=tuple(options.text),
         tokenizer_options=tokenizer_options,
     )
+    return RunFolder.create(Path(options.out), plan)
 
 
 def _tokenizer(options: argparse.Namespace, corpus: Corpus) -> tuple[Tokenizer, tuple[str, ...]]:
@@ -255,7 +249,7 @@ def _show_progress(record: TrainStep, steps: int | None) -> None:
     print(line, end=" " * 12, file=sys.stderr, flush=True)
 
 
-def load_model(name: str, step: int | None) -> tuple[GPT2, Tokenizer, int]:
+def load_model(name: str, step: int | None) -> tuple[LanguageModel, Tokenizer, int]:
     """The model that `--model` and `--step` name. → model, tokenizer, step"""
     folder = find_run(name)
     model, step = folder.load_model(step)
@@ -278,10 +272,10 @@ def _generate(options: argparse.Namespace) -> None:
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
     )
-    ids = encode_prompt(tokenizer, options.prompt)
+    prompt = read_prompt(tokenizer, options.prompt)
     if not options.json:
-        print(options.prompt, end="", flush=True)
-    for step in generate(model, ids, sampling):
+        print(prompt.text, end="", flush=True)
+    for step in generate(model, prompt.ids, sampling):
         if options.json:
             print(json.dumps(_token_record(step, tokenizer)), flush=True)
         else:
@@ -304,7 +298,8 @@ def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
 
 def _inspect(options: argparse.Namespace) -> None:
     model, tokenizer, _ = load_model(options.model, options.step)
-    seen = capture(model, encode_prompt(tokenizer, options.text), max_tokens=MAX_CAPTURE_TOKENS_BY_COMMAND)
+    ids = read_prompt(tokenizer, options.text).ids
+    seen = capture(model, ids, max_tokens=MAX_CAPTURE_TOKENS_BY_COMMAND)
     np.savez(options.out, tokens=seen.tokens, attention=seen.attention, residual=seen.residual)
     layers, heads, tokens, _ = seen.attention.shape
     print(f"{options.out}: {tokens} tokens, attention of {layers} layers × {heads} heads, residual stream")

@@ -72,9 +72,10 @@ def check_range(name: str, value: object, low: float, high: float, *, integer: b
         return
     nearest = low if not is_number(value) else min(max(value, low), high)
     nearest = round(nearest) if integer else nearest
-    shown = (
-        "a number of hundreds of digits" if isinstance(value, int) and abs(value) > 10**100 else repr(value)
-    )
+    if isinstance(value, int) and abs(value) > 10**100:
+        shown = "a number of hundreds of digits"
+    else:
+        shown = "not given" if value is None else repr(value)
     raise LimitError(
         f"{name} is {shown[:40]}.",
         f"It must be {kind} from {low:,} to {high:,}.",

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from gpt2demo.__main__ import SAMPLE_TOKENS, load_model, main, write_sample
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.lock import hold
 
 TEXT = "The fox sat by the sea. The owl sang to the fox, and the sea was still.\n" * 40
 
@@ -165,6 +167,15 @@ def test_mistakes_are_told_in_sentences(run, tmp_path, monkeypatch, capsys, word
     told = capsys.readouterr().err
     assert says in told and "Traceback" not in told
     assert not any(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+def test_a_run_that_is_trained_elsewhere_is_left_alone(run, capsys):
+    journal = RunFolder(run).journal()
+    journal.tell(wanted="stop")  # meant for whoever trains it
+    with hold(RunFolder(run).lock):
+        assert main(["train", str(run)]) == 2
+    assert "is being trained already" in capsys.readouterr().err
+    assert journal.status().wanted == "stop"
 
 
 def test_help_reads_well(capsys):

@@ -179,7 +179,6 @@ class Inventor:
             if self.allowed(word):
                 return word
 
-
     def listen(self, story: str) -> None:
         """Remember the real words of a finished story; its invented ones belong to it alone."""
         self.heard |= {word: None for word in re.findall("[a-z]+", story) if word in self.ordinary}
@@ -263,13 +262,13 @@ class Tale:
 
         The words are invented, or picked from all the words there are, or some of each.
         """
-        real = self.rng.choice((0.0, 0.5, 1.0))
+        real = self.rng.choice((0.0, 1.0, 1.0))
         words = [
             self.inventor.real_word() if self.chance(real) else self.nonsense()
-            for _ in range(self.rng.randint(2, 9))
+            for _ in range(self.rng.randint(2, 12))
         ]
         line = " ".join(words)
-        return ", ".join([line] * self.rng.randint(1, max(1, 9 // len(words))))
+        return ", ".join([line] * self.rng.randint(1, max(1, 12 // len(words))))
 
     def song(self) -> str:
         """A line of nonsense that can be sung, often with a word that comes back."""

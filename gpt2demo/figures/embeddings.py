@@ -101,7 +101,7 @@ def embedding_figure(
     else:
         _add_amounts(figure, cloud, colour_by, values)
     if highlight:
-        figure.update_traces(marker={"opacity": 0.35})
+        figure.update_traces(marker={"opacity": 0.45})
         _add_highlight(figure, cloud, highlight)
     _label_axes(figure, 2 if cloud.flat else 3, explained)
     if len(cloud.ids) < len(tokens):
@@ -167,17 +167,63 @@ def _add_highlight(figure: go.Figure, cloud: _Cloud, highlight: Sequence[tuple[i
         hovertemplate="%{text}<br>token %{customdata}<extra></extra>",
     )
     places = [dict(zip("xyz", point, strict=False)) for point in cloud.points[ids].tolist()]
-    labels = [{"text": plot_text(shorten(label, 24)), **_LABEL} for _, label in highlight]
-    notes = [{**place, **label} for place, label in zip(places, labels, strict=True)]
+    texts = [shorten(label, 24) for _, label in highlight]
+    spots = (
+        _label_spots(cloud, ids, texts, figure.layout.height) if cloud.flat else [_spot(1, 1, 0)] * len(ids)
+    )
+    notes = [
+        {**place, "text": plot_text(text), **_LABEL, **spot}
+        for place, text, spot in zip(places, texts, spots, strict=True)
+    ]
     figure.update_layout({"annotations": notes} if cloud.flat else {"scene": {"annotations": notes}})
 
 
+def _label_spots(cloud: _Cloud, ids: NDArray[np.intp], texts: Sequence[str], height: float) -> list[Figure]:
+    """Where each label stands: beside its point, or farther off with a line where it would cover another one.
+
+    Plotly places a label without looking at the others. How many pixels a unit has is reckoned for a map as
+    wide as it is high; on a wider or narrower one labels stand apart less exactly.
+    """
+    points = cloud.points[ids].astype(np.float64)
+    known = cloud.points[np.isfinite(cloud.points).all(axis=1)]  # NaN: not drawn
+    pixels = 0.75 * height / max(float(np.ptp(known, axis=0).max(initial=0)) if len(known) else 0, 1e-9)
+    taken: list[tuple[float, float, float, float]] = []
+    spots = []
+    for (across, up), text in zip(np.nan_to_num(points * pixels), texts, strict=True):
+        width = _LETTER * len(text) + 4
+        best = (np.inf, _spot(1, 1, 0), (0.0, 0.0, 0.0, 0.0))
+        for row, above, right in ((r, v, h) for r in range(_ROWS) for v in (1, -1) for h in (1, -1)):
+            left = across + 8 if right > 0 else across - 8 - width
+            low = up + above * (6 + _LINE * (row + 0.5)) - _LINE / 2
+            box = (left, left + width, low, low + _LINE)
+            covered = sum(_shared(box, other) for other in taken)
+            if covered < best[0]:
+                best = (covered, _spot(right, above, row), box)
+            if covered == 0:
+                break
+        taken.append(best[2])
+        spots.append(best[1])
+    return spots
+
+
+def _shared(one: tuple[float, float, float, float], two: tuple[float, float, float, float]) -> float:
+    """The area that two boxes (left, right, low, high) have in common."""
+    across = min(one[1], two[1]) - max(one[0], two[0])
+    return max(0.0, across) * max(0.0, min(one[3], two[3]) - max(one[2], two[2]))
+
+
+def _spot(right: int, above: int, row: int) -> Figure:
+    """A label right or left of its point, above or below it; from the second row on a line leads there."""
+    side: Figure = {"xanchor": "left" if right > 0 else "right"}
+    if row == 0:
+        beside = {"yanchor": "bottom" if above > 0 else "top", "xshift": 8 * right, "yshift": 6 * above}
+        return {**side, **beside, "showarrow": False}
+    away = {"ax": 8 * right, "ay": -above * (6 + _LINE * (row + 0.5)), "yanchor": "middle"}
+    return {**side, **away, "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": ACCENT}
+
+
+_LINE, _LETTER, _ROWS = 21, 8.5, 5  # pixels of a label's height and of a letter's width; rows tried
 _LABEL: Figure = {
-    "showarrow": False,
-    "xanchor": "left",
-    "yanchor": "bottom",
-    "xshift": 8,
-    "yshift": 6,
     "font": {"color": INK, "size": 13},
     "bgcolor": SURFACE,
     "opacity": 0.9,

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from gpt2demo.errors import DivergedError, LimitError, TextError
 from gpt2demo.generation.sampling import SamplingConfig, distribution, sample
-from gpt2demo.model.cache import KVCache
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.cache import Cache
+from gpt2demo.model.gpt2 import check_ids
+from gpt2demo.model.language_model import LanguageModel
 
 TOP = 20  # so many alternatives are recorded with every token
 MAX_READ_TOKENS = 4_096
@@ -82,7 +83,7 @@ def _slide(window: list[int], n_positions: int) -> bool:
 
 
 def generate(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     *,
@@ -102,7 +103,7 @@ def generate(
 
 
 def generate_with_logits(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     *,
@@ -112,19 +113,19 @@ def generate_with_logits(
 ) -> Generator[tuple[TokenStep, Logits], None, None]:
     """Does what `generate` does, and hands out the scores that each token was chosen by."""
     _check_model(model)
-    _check_ids(prompt_ids, model.config.vocab_size)
+    check_ids(prompt_ids, model.config.vocab_size)
     if written:
-        _check_ids(written, model.config.vocab_size)
-    cache = KVCache(model.config) if cached else None
+        check_ids(written, model.config.vocab_size)
+    cache = model.new_cache() if cached else None
     return _generate(model, prompt_ids, config, written, cache, guard)
 
 
 def _generate(
-    model: GPT2,
+    model: LanguageModel,
     prompt_ids: Sequence[int],
     config: SamplingConfig,
     written: Sequence[int],
-    cache: KVCache | None,
+    cache: Cache | None,
     guard: Guard | None,
 ) -> Generator[tuple[TokenStep, Logits], None, None]:
     generator = torch.Generator().manual_seed(int(config.seed))
@@ -145,20 +146,22 @@ def _generate(
 @torch.inference_mode()
 def chosen_instead(logits: Logits, id_: int, config: SamplingConfig, index: int) -> TokenStep:
     """The record of a token that a person put in place of the one that was drawn from the same scores."""
-    _check_ids([id_], len(logits))
+    check_ids([id_], len(logits))
     scores = torch.from_numpy(logits)[None]  # (1, V)
     return _describe(scores, [id_], distribution(scores, config).logprobs, index)[0]
 
 
-def next_token_logits(model: GPT2, prompt_ids: Sequence[int], *, guard: Guard | None = None) -> Tensor:
+def next_token_logits(
+    model: LanguageModel, prompt_ids: Sequence[int], *, guard: Guard | None = None
+) -> Tensor:
     """The model's scores for what may follow a prompt, to try temperature and filters on.  → (V,) float32"""
     _check_model(model)
-    _check_ids(prompt_ids, model.config.vocab_size)
+    check_ids(prompt_ids, model.config.vocab_size)
     return _forward(model, prompt_window(prompt_ids, model.config.n_positions), None, guard, last=1)[0]
 
 
 def read_text(
-    model: GPT2, ids: Sequence[int], *, start_id: int | None = None, guard: Guard | None = None
+    model: LanguageModel, ids: Sequence[int], *, start_id: int | None = None, guard: Guard | None = None
 ) -> tuple[TokenStep, ...]:
     """Scores a given text: how likely the model found each token after those before it.
 
@@ -168,7 +171,6 @@ def read_text(
     beyond 4,096 tokens, TextError when there is nothing to score.
     """
     _check_model(model)
-    _check_ids(ids, model.config.vocab_size)
     if len(ids) > MAX_READ_TOKENS:
         raise LimitError(
             f"The text has {len(ids):,} tokens.",
@@ -176,7 +178,7 @@ def read_text(
             "Give a shorter part of it.",
         )
     text = list(ids) if start_id is None else [start_id, *ids]
-    _check_ids(text, model.config.vocab_size)
+    check_ids(text, model.config.vocab_size)
     if len(text) < 2:
         raise TextError(
             "The text is a single token.",
@@ -212,7 +214,7 @@ def _windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:
 
 @torch.inference_mode()
 def _forward(
-    model: GPT2, ids: Sequence[int], cache: KVCache | None, guard: Guard | None, *, last: int
+    model: LanguageModel, ids: Sequence[int], cache: Cache | None, guard: Guard | None, *, last: int
 ) -> Tensor:
     """One forward pass under the guard; the logits of the last positions.  → (last, V)"""
     with guard or nullcontext():
@@ -271,20 +273,8 @@ def _describe(
     return steps
 
 
-def _check_model(model: GPT2) -> None:
+def _check_model(model: LanguageModel) -> None:
     if model.training:
         raise ValueError(
             "the model is in training mode, where dropout changes what it says: call model.eval()"
-        )
-
-
-def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
-    if len(ids) == 0:
-        raise TextError("There is no token to begin with.", "At least one is needed.", "Give a start token.")
-    wrong = next((id_ for id_ in ids if not 0 <= id_ < vocab_size), None)
-    if wrong is not None:
-        raise TextError(
-            f"Token {wrong} is not in this model's vocabulary.",
-            f"Its tokens are numbered 0 to {vocab_size - 1:,}.",
-            "Use the tokenizer that belongs to the model.",
         )

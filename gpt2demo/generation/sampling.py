@@ -13,6 +13,7 @@ from gpt2demo.errors import LimitError, check_range
 
 MAX_TEMPERATURE = 5.0
 MAX_TOP_K = 60_000
+LEAST_TOP_P = 1e-9  # still keeps one token
 MAX_SEED = 2**63 - 1
 MAX_NEW_TOKENS = 2_000
 
@@ -34,13 +35,13 @@ class SamplingConfig:
         if self.top_k is not None:
             check_range("top-k", self.top_k, 1, MAX_TOP_K, integer=True)
         if self.top_p is not None:
-            check_range("top-p", self.top_p, 0.0, 1.0)
             if self.top_p == 0:
                 raise LimitError(
                     "top-p is 0.",
                     "It must be more than 0 and at most 1: with 0 no token would be left.",
                     "Use temperature 0 to always take the likeliest token.",
                 )
+            check_range("top-p", self.top_p, LEAST_TOP_P, 1.0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gpt2demo.errors import LimitError
 from gpt2demo.inspection.capture import capture
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 
 Array = NDArray[np.floating]
 Scores = NDArray[np.float64]
@@ -75,7 +75,7 @@ def induction_score(attention: Array, tokens: Sequence[int] | NDArray[np.int64])
 
 
 def head_scores(
-    model: GPT2,
+    model: LanguageModel,
     *,
     tokens: Sequence[int] | NDArray[np.int64] | None = None,
     seed: int = 0,

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gpt2demo.errors import LimitError, TextError, check_range
-from gpt2demo.model.attention import attention_weights
+from gpt2demo.errors import ConfigError, LimitError, check_range
+from gpt2demo.model.attention import attention_mask, attention_weights
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.gpt2 import GPT2, check_ids
+from gpt2demo.model.language_model import LanguageModel
 
 Array = NDArray[np.float32]
 
@@ -79,7 +80,7 @@ def watching(model: GPT2) -> Iterator[Watched]:
 
 
 def capture(
-    model: GPT2,
+    model: LanguageModel,
     ids: Sequence[int],
     *,
     guard: AbstractContextManager[object] | None = None,
@@ -89,10 +90,16 @@ def capture(
     """Reads the ids once, watched.
 
     what: attention, residual stream and logits come always; queries, keys and values when named.
-    guard: the shared model's lock, held from the first hook to the last. Raises LimitError beyond max_tokens
-    or the model's context, TextError for ids that it does not know, ValueError for a model in training mode
-    or one that was compiled (compiled code runs past hooks).
+    guard: the shared model's lock, held from the first hook to the last. Raises ConfigError for a model that
+    is no GPT-2, LimitError beyond max_tokens or the model's context, TextError for ids that it does not know,
+    ValueError for a model in training mode or one that was compiled (compiled code runs past hooks).
     """
+    if not isinstance(model, GPT2):
+        raise ConfigError(
+            f"This model is of the kind {model.config.architecture}.",
+            "Only a GPT-2 has attention to look at.",
+            "Choose a GPT-2, or let this one write under Generate.",
+        )
     unknown = set(what) - {*ALWAYS, *ON_REQUEST}
     if unknown:
         raise ValueError(f"cannot capture {sorted(unknown)}; there is {', '.join(ALWAYS + ON_REQUEST)}")
@@ -126,12 +133,15 @@ def _activations(
             f"layers {missing} ran past their hooks: inspect the model itself, not a compiled one"
         )
     layers = [seen.qkv[layer] for layer in range(config.n_layer)]
+    allowed = attention_mask(
+        config.attention, config.attention_window, config.global_tokens, len(ids), len(ids)
+    )
     named = {
         name: _array([parts[i] for parts in layers]) for i, name in enumerate(ON_REQUEST) if name in extra
     }
     return Activations(
         tokens=np.array(ids, dtype=np.int64),
-        attention=_array([attention_weights(q, k) for q, k, _ in layers]),
+        attention=_array([attention_weights(q, k, allowed.to(q.device)) for q, k, _ in layers]),
         residual=_array([seen.stream[i] for i in range(config.n_layer + 1)]),
         logits=_array([logits])[0],
         **named,
@@ -144,8 +154,6 @@ def _array(layers: list[Tensor]) -> Array:
 
 
 def _check_ids(ids: Sequence[int], config: GPT2Config, max_tokens: int, extra: Collection[str]) -> None:
-    if len(ids) == 0:
-        raise TextError("There is no token to look at.", "At least one is needed.", "Write some text.")
     if len(ids) > max_tokens:
         megabytes = capture_bytes(config, len(ids), extra) / 1e6
         raise LimitError(
@@ -154,16 +162,4 @@ def _check_ids(ids: Sequence[int], config: GPT2Config, max_tokens: int, extra: C
             f"At most {max_tokens} tokens are looked at at once.",
             "Give a shorter part of the text.",
         )
-    if len(ids) > config.n_positions:
-        raise LimitError(
-            f"The text has {len(ids):,} tokens.",
-            f"This model reads at most {config.n_positions:,} at once.",
-            "Give a shorter part of the text.",
-        )
-    wrong = next((id_ for id_ in ids if not 0 <= id_ < config.vocab_size), None)
-    if wrong is not None:
-        raise TextError(
-            f"Token {wrong} is not in this model's vocabulary.",
-            f"Its tokens are numbered 0 to {config.vocab_size - 1:,}.",
-            "Use the tokenizer that belongs to the model.",
-        )
+    check_ids(ids, config.vocab_size, n_positions=config.n_positions)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from gpt2demo.errors import DivergedError, LimitError, check_range
+from gpt2demo.errors import ConfigError, DivergedError, LimitError, check_range
 from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 
 Array = NDArray[np.float32]
 
@@ -51,13 +52,19 @@ class Projection:
     basis: Basis
 
 
-def token_embeddings(model: GPT2) -> Array:
+def token_embeddings(model: LanguageModel) -> Array:
     """A copy of the table of token vectors, wte.  → (V, C)"""
     return np.array(model.wte.weight.detach().cpu().numpy(), dtype=np.float32)
 
 
-def position_embeddings(model: GPT2) -> Array:
+def position_embeddings(model: LanguageModel) -> Array:
     """A copy of the table of position vectors, wpe.  → (n_positions, C)"""
+    if not isinstance(model, GPT2):
+        raise ConfigError(
+            f"This model is of the kind {model.config.architecture}.",
+            "Only a GPT-2 has vectors for positions.",
+            "Choose a GPT-2.",
+        )
     return np.array(model.wpe.weight.detach().cpu().numpy(), dtype=np.float32)
 
 

@@ -1,11 +1,14 @@
 """GPT-2 itself: from token ids to a score for every possible next token."""
 
 import math
+from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gpt2demo.errors import LimitError, TextError
 from gpt2demo.model.block import Block, layer_norm
 from gpt2demo.model.cache import Cache, KVCache
 from gpt2demo.model.config import GPT2Config
@@ -86,3 +89,26 @@ class GPT2(LanguageModel):
     def new_cache(self, batch_size: int = 1) -> KVCache:
         """An empty memory of keys and values for generating, which `forward` fills."""
         return KVCache(self.config, batch_size, self.wte.weight.dtype)
+
+
+def check_ids(ids: Sequence[int], vocab_size: int, *, n_positions: int | None = None) -> None:
+    """Refuses token ids that a model cannot read: none at all, some that it does not know, or too many.
+
+    n_positions: the most that it reads at once; left out where a longer text is read in parts. Raises
+    TextError or LimitError.
+    """
+    if len(ids) == 0:
+        raise TextError("There is no token.", "At least one is needed.", "Write some text.")
+    if n_positions is not None and len(ids) > n_positions:
+        raise LimitError(
+            f"The text has {len(ids):,} tokens.",
+            f"This model reads at most {n_positions:,} at once.",
+            "Give a shorter part of the text.",
+        )
+    wrong = [i for i in ids if not isinstance(i, Integral) or not 0 <= i < vocab_size]
+    if wrong:
+        raise TextError(
+            f"Token {wrong[0]!r:.40} is not in this model's vocabulary.",
+            f"Its tokens are numbered 0 to {vocab_size - 1:,}.",
+            "Use the tokenizer that belongs to the model.",
+        )

@@ -161,7 +161,7 @@ def _take_checkpoints(
 ) -> Iterator[str]:
     """Moves the checkpoints that are whole, so that the run goes on from the newest of them."""
     listed = {match[2] for name in bundle.manifest.files if (match := SPARE.fullmatch(name)) and match[2]}
-    state = new_state(make_model(config), training)  # type: ignore[arg-type]  # not only of a GPT-2
+    state = new_state(make_model(config), training)
     shapes, lost, kept = expected_shapes(config), [], []
     for name in sorted(listed, key=lambda name: int(name.rpartition("-")[2])):
         step = int(name.rpartition("-")[2])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gpt2demo.errors import ConfigError, NotFoundError
+from gpt2demo.errors import ConfigError
 from gpt2demo.hub.card import CardFacts, CurvePoint, format_notice, model_card
 from gpt2demo.hub.manifest import FORMAT, MANIFEST, FileSum, Manifest, Sum
 from gpt2demo.training.checkpoint import KEPT
@@ -43,9 +43,7 @@ def export_zip(folder: RunFolder, destination: Path) -> Exported:
     run has any weights.
     """
     if folder.newest_step() is None:
-        raise NotFoundError(
-            "This run has no weights yet.", "The first are kept within seconds.", "Wait a moment."
-        )
+        raise folder.missing(None)
     title = re.sub(r"[^A-Za-z0-9]+", "-", folder.facts().title).strip("-").lower()[:40] or "run"
     name = f"{title}-{folder.path.name[:6].strip('-_')}".strip("-")
     destination.mkdir(parents=True, exist_ok=True)

@@ -58,8 +58,20 @@ def steps_made(status: RunStatus, last: TrainStep | None) -> int:
     return max(last.step if last else 0, status.checkpoint_step or 0)
 
 
+def bits_per_character(loss: float | None, tokens: int, characters: int) -> float | None:
+    """A loss in nats per token, in the unit in which models with different tokenizers can be compared.
+
+    tokens, characters: of the whole text. None for a loss that is not known, or a text that was not counted.
+    """
+    if loss is None or not tokens or not characters:
+        return None
+    return loss / math.log(2) * tokens / characters
+
+
 def _best(validation: list[TrainStep]) -> TrainStep | None:
-    return min(validation, key=lambda step: step.val_loss or math.inf, default=None)
+    return min(
+        validation, key=lambda step: math.inf if step.val_loss is None else step.val_loss, default=None
+    )
 
 
 def _row(step: TrainStep) -> list[float | int | None]:
@@ -80,6 +92,7 @@ def _status(
     """Losses are in nats per token, times in seconds; None stands for what is not known yet."""
     facts = folder.facts()
     newest = validation[-1] if validation else None
+    val_loss = newest.val_loss if newest else None
     best = _best(validation)
     return {
         "state": status.state,
@@ -89,24 +102,17 @@ def _status(
         "tokens": last.tokens if last else 0,
         "time_left": _time_left(facts, status, last),
         "elapsed": last.elapsed if last else 0.0,
-        "val_loss": newest.val_loss if newest else None,
+        "val_loss": val_loss,
         "best_val_loss": best.val_loss if best else None,
         "best_step": best.step if best else None,
         "final_val_loss": status.final_val_loss,
-        "bits_per_character": _bits_per_character(facts, newest.val_loss if newest else None),
+        "bits_per_character": bits_per_character(val_loss, facts.tokens, facts.characters),
         "accuracy": newest.val_accuracy if newest else None,
         "tokens_per_second": last.tokens_per_second if last else None,
         "learning_rate": last.learning_rate if last else None,
         "parameters": count_parameters(folder.config()),
         "checkpoint_step": status.checkpoint_step,
     }
-
-
-def _bits_per_character(facts: RunFacts, val_loss: float | None) -> float | None:
-    """The loss in a unit that does not depend on the tokenizer: nats per token → bits per character."""
-    if val_loss is None or not facts.tokens or not facts.characters:
-        return None
-    return val_loss / math.log(2) * facts.tokens / facts.characters
 
 
 def _time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> float | None:

@@ -8,16 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpt2demo.errors import BusyError, ConfigError, UserError
-from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.identity import NONCE, owner_key
 from gpt2demo.runs.index import Entry
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.store import RunStore
 from gpt2demo.runs.workers import Workers
-from gpt2demo.text.corpus import Corpus
-from gpt2demo.text.tokenizers import Tokenizer
-from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, RunPlan
 from gpt2demo.training.journal import Journal
 from gpt2demo.training.lock import is_held
 
@@ -39,7 +35,6 @@ class RunManager:
         self,
         store: RunStore,
         *,
-        python: str = sys.executable,
         slots: int = 1,
         command: Callable[[Path], list[str]] | None = None,
         interval: float = 0.5,
@@ -55,7 +50,7 @@ class RunManager:
         self.slots = slots
         self.interval = interval
         self._workers = Workers(
-            command or (lambda folder: [python, "-m", "gpt2demo", "train", str(folder)]),
+            command or (lambda folder: [sys.executable, "-m", "gpt2demo", "train", str(folder)]),
             stop_patience=stop_patience,
             kill_patience=kill_patience,
         )
@@ -81,19 +76,7 @@ class RunManager:
         with self._lock:
             self._workers.release()
 
-    def create_and_start(
-        self,
-        owner: str,
-        nonce: str,
-        *,
-        title: str,
-        preset: str,
-        model: GPT2Config,
-        training: TrainingConfig,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        sources: tuple[str, ...] = (),
-    ) -> str:
+    def create_and_start(self, owner: str, nonce: str, plan: RunPlan) -> str:
         """Makes a run and puts it into the queue. → its id
 
         nonce: names the click on Start. The same one twice, even at the same moment, is one run. Raises a
@@ -112,17 +95,7 @@ class RunManager:
                     self.start(owner, known.id)  # the program ended just after making it
                 return known.id
             self._check_admission(owner_key(owner))  # and once more in start, for certain
-            id = self.store.create(
-                owner,
-                title=title,
-                preset=preset,
-                model=model,
-                training=training,
-                corpus=corpus,
-                tokenizer=tokenizer,
-                sources=sources,
-                nonce=nonce,
-            )
+            id = self.store.create(owner, plan, nonce=nonce)
             try:
                 self.start(owner, id)
             except UserError:

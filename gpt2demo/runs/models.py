@@ -5,16 +5,15 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
 
 from gpt2demo.errors import BusyError, NotFoundError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.store import RunStore
 from gpt2demo.text.tokenizers import Tokenizer
-from gpt2demo.training.folder import RunFolder, model_file_step
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
 
 REFERENCE = re.compile(r"(?:starter|run:(?P<run>[A-Za-z0-9_-]{16}))(?:@(?P<step>[0-9]{1,9}))?")
@@ -70,7 +69,7 @@ class LoadedModel:
     """A model in memory, shared by everybody who looks at it: nobody may change anything in it."""
 
     ref: ModelRef  # with the step that the weights are from
-    model: GPT2  # in eval mode, without gradients
+    model: LanguageModel  # in eval mode, without gradients
     tokenizer: Tokenizer
     config: GPT2Config
     step: int
@@ -91,9 +90,8 @@ class ModelStore:
         self.store = store
         self.starter = starter
         self.capacity_bytes = capacity_bytes
-        self._guard = threading.Lock()  # held for looking into the two tables, never while loading
+        self._guard = threading.Lock()  # held for looking into the table, never while loading
         self._loaded: OrderedDict[ModelRef, tuple[Stamp, LoadedModel]] = OrderedDict()  # last used last
-        self._newest: dict[Path, tuple[Stamp, int]] = {}
         self._loading = KeyedLocks()
 
     def get(self, ref: ModelRef) -> LoadedModel:
@@ -115,9 +113,9 @@ class ModelStore:
                 try:
                     loaded = self._load(exact, folder)
                 except NotFoundError:
-                    if _stamp(file) == stamp:
+                    if self._resolve(ref, folder)[0] == exact:
                         raise
-                    continue
+                    continue  # it was replaced before this moment
                 if _stamp(file) == stamp:  # else nobody knows of which step the weights are
                     self._keep(exact, stamp, loaded)
                     return loaded
@@ -134,10 +132,9 @@ class ModelStore:
         folder = self.folder(ref)
         step = ref.step
         if step is None:
-            newest = self._newest_step(folder)
-            step = newest[0] if newest else None
+            step = folder.newest_step()
         elif step not in folder.snapshot_steps() and self._recall(ref, None) is None:
-            self._missing(folder, step)
+            raise folder.missing(step)
         if ref.run_id is None:
             title, state = STARTER_TITLE, folder.status().state
         else:
@@ -162,36 +159,16 @@ class ModelStore:
             return RunFolder(self.starter, read_only=True)
         return self.store.folder(ref.run_id or "")
 
-    def _newest_step(self, folder: RunFolder) -> tuple[int, Path] | None:
-        """The step of the newest weights, read from the file again only when it has changed."""
-        file = folder.path / "model.safetensors"
-        stamp = _stamp(file)
-        if stamp is None:
-            return None
-        with self._guard:
-            known = self._newest.get(file)
-        if known is None or known[0] != stamp:
-            known = (stamp, model_file_step(file))
-            if _stamp(file) == stamp:
-                with self._guard:
-                    self._newest[file] = known
-        return known[1], file
-
     def _resolve(self, ref: ModelRef, folder: RunFolder) -> tuple[ModelRef, Path]:
-        """The reference with its step, and the file that has these weights."""
-        newest = self._newest_step(folder)
-        if newest and ref.step in (None, newest[0]):
-            return replace(ref, step=newest[0]), newest[1]
-        if ref.step is None:
-            folder.load_model()  # says that there are no weights yet
-        file = folder.snapshots / f"step-{ref.step or 0:06d}.safetensors"
-        if ref.step is not None and not file.is_file() and self._recall(ref, None) is None:
-            self._missing(folder, ref.step)
+        """The reference with its step, and the file that has these weights. Raises NotFoundError."""
+        newest = folder.newest_step()
+        step = newest if ref.step is None else ref.step
+        if step is not None and step == newest:
+            return replace(ref, step=step), folder.path / "model.safetensors"
+        file = folder.snapshots / f"step-{step or 0:06d}.safetensors"
+        if step is None or (not file.is_file() and self._recall(ref, None) is None):
+            raise folder.missing(step)
         return ref, file
-
-    def _missing(self, folder: RunFolder, step: int) -> NoReturn:
-        folder.load_model(step)  # raises NotFoundError, naming the steps there are
-        raise NotFoundError(f"The weights of step {step} have just been written.", "", "Try again.")
 
     def _recall(self, ref: ModelRef, stamp: Stamp | None) -> LoadedModel | None:
         """A model in memory that still agrees with its file, or whose file is gone."""

@@ -6,23 +6,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gpt2demo.errors import BusyError, LimitError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
-from gpt2demo.model.config import GPT2Config
-from gpt2demo.runs.export import Exported, export_zip
 from gpt2demo.runs.identity import checked_title, is_owner, new_id, owner_key, refuse_unknown, resolve_in
 from gpt2demo.runs.index import Entry, Index
 from gpt2demo.runs.live import view
 from gpt2demo.runs.summary import RunSummary, Summaries, as_queued, summarise
-from gpt2demo.text.corpus import Corpus
-from gpt2demo.text.tokenizers import Tokenizer
-from gpt2demo.training.config import TrainingConfig, check_fits
+from gpt2demo.training.config import check_fits
 from gpt2demo.training.files import read_json, write_json
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, RunPlan
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.memory import memory_for_a_run
 
@@ -53,32 +49,44 @@ class RunStore:
         self.index = Index(self.root / "runs.sqlite")
         self._sweep()
 
-    def create(
+    def create(self, owner: str, plan: RunPlan, *, nonce: str | None = None) -> str:
+        """Makes a run that can be started, called by its first text if it has no title. → its id
+
+        nonce: see `RunManager.create_and_start`. Raises a UserError when the model does not fit into memory,
+        the text is too short, or there is no room.
+        """
+        check_fits(plan.model, plan.training, memory_bytes=self.memory_bytes)
+        plan = replace(plan, title=checked_title(plan.title or Path(plan.names[0]).stem))
+        return self.adopt(
+            owner,
+            plan.title,
+            lambda path: RunFolder.create(path, plan),
+            needed=_disk_needed(plan),
+            nonce=nonce,
+        )
+
+    def adopt(
         self,
         owner: str,
-        *,
         title: str,
-        preset: str,
-        model: GPT2Config,
-        training: TrainingConfig,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        sources: tuple[str, ...] = (),
+        make: Callable[[Path], object],
+        *,
+        needed: int,
         nonce: str | None = None,
     ) -> str:
-        """Makes a run that can be started. → its id
+        """Takes in a run whose folder `make` fills: a new one, or an import. → its id
 
-        title: if empty, the name of the first text. nonce: see `RunManager.create_and_start`. Raises a
-        UserError when the model does not fit into memory, the text is too short, or there is no room.
+        make: is given a folder that does not exist yet, under its final name, as a command may name it. The
+        run is called as its run.json says. needed: bytes of disk that it may take. Raises LimitError when
+        there is no room, and what `make` raises; then nothing is left behind.
         """
-        check_fits(model, training, memory_bytes=self.memory_bytes)
         entry = Entry(
             id=new_id(),
             owner=owner_key(owner),
             created=time.time(),
-            title=checked_title(title or Path(corpus.documents[0].name).stem),
+            title=checked_title(title),
             nonce=nonce,
-            reserved=_disk_needed(model, training, corpus),
+            reserved=needed,
         )
         with self._making:
             self._check_room(entry.reserved)
@@ -90,16 +98,8 @@ class RunStore:
                 )
         workshop = self._unfinished / entry.id
         try:
-            RunFolder.create(
-                workshop / entry.id,  # under its own name already, because its command names it
-                title=entry.title,
-                preset=preset,
-                model=model,
-                training=training,
-                corpus=corpus,
-                tokenizer=tokenizer,
-                sources=sources,
-            )
+            make(workshop / entry.id)
+            self.index.set(entry.id, title=RunFolder(workshop / entry.id).facts().title)
             (workshop / entry.id).rename(self.root / entry.id)
         except BaseException:
             self.index.remove(entry.id)
@@ -184,47 +184,6 @@ class RunStore:
             )
         self._discard(folder.path)
 
-    def export_zip(self, id: str, destination: Path) -> Exported:
-        """Packs a run into a zip file in the folder `destination`.
-
-        Inside is one folder that `transformers` loads and that this program can go on training.
-        """
-        return export_zip(self.folder(id), destination)
-
-    def adopt(self, owner: str, title: str, make: Callable[[Path], object], *, needed: int) -> str:
-        """Takes in a run that was not begun here: an import. → its id
-
-        make: fills the folder that it is given, which does not exist yet, or raises. The run is called by the
-        title in its run.json. needed: bytes of disk that it may take. Raises LimitError when there is no
-        room, and what `make` raises; then nothing is left behind.
-        """
-        entry = Entry(
-            id=new_id(),
-            owner=owner_key(owner),
-            created=time.time(),
-            title=checked_title(title),
-            reserved=needed,
-        )
-        with self._making:
-            self._check_room(needed)
-            if not self.index.add(entry, at_most=self.quotas.runs_per_owner):
-                raise LimitError(
-                    f"You have {self.quotas.runs_per_owner} runs.",
-                    "One browser may keep at most so many.",
-                    "Delete one that you no longer need, then try again.",
-                )
-        workshop = self._unfinished / entry.id
-        try:
-            make(workshop / entry.id)
-            self.index.set(entry.id, title=RunFolder(workshop / entry.id).facts().title)
-            (workshop / entry.id).rename(self.root / entry.id)
-        except BaseException:
-            self.index.remove(entry.id)
-            raise
-        finally:
-            shutil.rmtree(workshop, ignore_errors=True)
-        return entry.id
-
     def bytes_used(self) -> int:
         """The room that all runs take, and what those in the queue may come to take."""
         return sum(
@@ -295,12 +254,12 @@ def _file_sizes(path: Path) -> Iterator[int]:
             continue  # a worker has just replaced it
 
 
-def _disk_needed(model: GPT2Config, training: TrainingConfig, corpus: Corpus) -> int:
+def _disk_needed(plan: RunPlan) -> int:
     """How many bytes a run's folder can grow to: weights, checkpoints, snapshots, text and diary."""
-    weights = 4 * count_parameters(model)
+    weights, training = 4 * count_parameters(plan.model), plan.training
     checkpoints = 3 * 3 * weights  # two and one in the making, each with the optimiser's two averages
     snapshots = min(int(training.snapshot_megabytes * 1e6), training.milestones * weights // 2)
-    return weights + checkpoints + snapshots + sum(4 * len(text) for text in corpus.texts) + DIARY_BYTES
+    return weights + checkpoints + snapshots + sum(4 * len(text) for text in plan.corpus.texts) + DIARY_BYTES
 
 
 def _size(count: int) -> str:

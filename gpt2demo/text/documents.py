@@ -42,6 +42,7 @@ _MAGIC = {
     b"SQLite format 3\x00": "a database",
     **{bytes((0x80, protocol)): "a Python pickle" for protocol in range(2, 6)},
 }
+GLANCE = 10_000  # characters that are looked at to tell what a file is
 _CONTROLS = bytes({*range(32), 127} - set(b"\b\t\n\v\f\r\x1b"))
 _FIRST_CONTROL = re.compile(b"[" + re.escape(_CONTROLS) + b"]")
 
@@ -105,6 +106,7 @@ def read_document(name: str, data: bytes, encoding: str | None = None) -> Docume
         encoding = _known_encoding(encoding)
         notices.append(f"It was read as {encoding}.")
     if not encoding.startswith(("utf-16", "utf-32")):  # where every other byte of honest text is NUL
+        _refuse_unmarked_utf16(name, data)
         _refuse_binary(name, data)
     return document_from_text(name, _decode(name, data, encoding), encoding, tuple(notices))
 
@@ -192,6 +194,23 @@ def _refuse_known_formats(name: str, data: bytes) -> None:
                 "Needed is a plain text file.",
                 "Open it in its own program and save it as plain text (.txt).",
             )
+
+
+def _refuse_unmarked_utf16(name: str, data: bytes) -> None:
+    """Refuses what looks like UTF-16 but lacks the mark that would say so: every other byte is mostly NUL."""
+    beginning = data[: 2 * GLANCE]
+    nul = [beginning[side::2].count(0) / max(1, len(beginning) // 2) for side in (0, 1)]
+    if max(nul) < 0.3 or min(nul) > 0.1:
+        return
+    guess = "utf-16-be" if nul[0] > nul[1] else "utf-16-le"
+    text = beginning.decode(guess, errors="replace")
+    if sum(character.isprintable() or character.isspace() for character in text) > 0.95 * len(text):
+        raise EncodingError(
+            f"{name} looks like UTF-16 without its byte order mark.",
+            "Needed is UTF-8, UTF-16 with a byte order mark, or the name of its encoding.",
+            f"Read it as {guess}, or save it as UTF-8.",
+            guess,
+        )
 
 
 def _refuse_binary(name: str, data: bytes) -> None:

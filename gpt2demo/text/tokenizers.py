@@ -222,7 +222,7 @@ def train_tokenizer(
         return Tokenizer("char", characters)
     if kind not in MIN_VOCABULARY:
         raise ConfigError(
-            f"There is no {kind!r} tokenizer.", "It is 'char', 'word' or 'bpe'.", "Choose one of them."
+            f"There is no {kind[:40]!r} tokenizer.", "It is 'char', 'word' or 'bpe'.", "Choose one of them."
         )
     check_range("The vocabulary size", vocab_size, MIN_VOCABULARY[kind], MAX_VOCABULARY, integer=True)
     check_range("The minimum frequency", min_frequency, 1, 1_000_000, integer=True)
@@ -297,6 +297,12 @@ def _pieces(text: str, ends: re.Pattern[str], size: int = 4_000) -> Iterator[str
 
 
 def _refuse_unknown(unknown: str) -> NoReturn:
+    if all("\ud800" <= character <= "\udfff" for character in unknown):
+        raise TextError(
+            f"The text has half a character, {unknown[0]!r}, which its tokenizer does not know.",
+            "Halves (of surrogate pairs) are left over where a text was cut or copied badly.",
+            "Delete it, or copy the text again.",
+        )
     shown = " ".join(repr(character) for character in unknown[:5]) + (" …" if len(unknown) > 5 else "")
     plural = "characters that its" if len(unknown) > 1 else "character that its"
     raise TextError(

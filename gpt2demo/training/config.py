@@ -158,12 +158,6 @@ def check_fits(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int
 
     Raises LimitError with the predicted need and the largest batch that fits.
     """
-    if training.length > model.n_positions:
-        raise LimitError(
-            f"The windows are {training.length} tokens long.",
-            f"This model reads at most {model.n_positions} at once.",
-            f"The nearest value that works is {model.n_positions}.",
-        )
     need = training_memory(model, batch_size=training.batch_size, length=training.length)
     if need <= memory_bytes:
         return

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from gpt2demo.model.anatomy import count_parameters, flops_per_token
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import TokenData
 from gpt2demo.training.config import MAX_STEPS, TrainingConfig
 from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
 from gpt2demo.training.schedule import evaluation_interval
 
 PROBE_SECONDS = 1.2
-PROBE_FLOPS = 2e10  # in one step that is tried out; larger batches are scaled up from smaller ones
+PROBE_FLOPS = 2e10  # in one step that is tried out so long; larger batches are scaled up from smaller ones
 PROBE_PARAMETERS = 30_000_000  # larger models are not tried out: making them alone takes seconds
 WARMUP = 2  # first steps, which are slower
 BACKWARD = 3  # a step costs three times its forward pass
@@ -73,7 +73,7 @@ class Estimator:
 
     def knows(self, model: GPT2Config, training: TrainingConfig) -> bool:
         """True when `pace` would not have to try anything out."""
-        return self._recall(model, training) is not None or _flops(model, 1, training.length) > PROBE_FLOPS
+        return self._recall(model, training) is not None or _is_huge(model, training)
 
     def _recall(self, model: GPT2Config, training: TrainingConfig) -> Pace | None:
         found, pace = self._known.get(_key(model, training), (0.0, None))
@@ -84,22 +84,30 @@ class Estimator:
         return Pace(step=step, look=step, measured=False)
 
 
-def try_out(model: GPT2Config, training: TrainingConfig) -> Pace:
-    """Trains a throwaway model on random tokens for a moment. Speed does not depend on what a text says."""
-    most = max(1, int(PROBE_FLOPS / _flops(model, 1, training.length)))
-    config = replace(training, steps=10**6, minutes=None, batch_size=min(training.batch_size, most))
-    state = new_state(GPT2(model, seed=config.seed), config)
+def try_out(
+    model: GPT2Config,
+    training: TrainingConfig,
+    *,
+    data: TokenData | None = None,
+    seconds: float = PROBE_SECONDS,
+) -> Pace:
+    """Finds the pace of a training by training a throwaway model of the same shape for a moment.
+
+    data: the text, which has random tokens in its place where there is none yet: speed does not depend on
+    what it says. seconds: about how long the trial may last. Short steps are known after 1.2 seconds at the
+    latest; long ones are tried out with smaller batches, the smaller the less time there is.
+    """
+    most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
+    batch_size = min(training.batch_size, max(1, most))
+    config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size)
+    state = new_state(make_model(model, seed=config.seed), config)
     held_out = validation_tokens(state.model, config)
-    chance = torch.Generator().manual_seed(config.seed)
-    data = TokenData(
-        train=torch.randint(model.vocab_size, (20 * config.length,), generator=chance),
-        validation=torch.randint(model.vocab_size, (held_out + config.length + 1,), generator=chance),
-    )
+    data = data or _random_tokens(model, config, held_out)
     times: list[float] = []
     began = time.perf_counter()
-    for record in train(state, data, config, steps=10**6):
+    for record in train(state, data, config, steps=MAX_STEPS):
         times.append(record.elapsed)
-        if time.perf_counter() - began > PROBE_SECONDS and len(times) >= 3:
+        if time.perf_counter() - began > min(PROBE_SECONDS, seconds) and len(times) >= 3:
             break
     warm = min(WARMUP, len(times) - 2)
     each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
@@ -109,6 +117,14 @@ def try_out(model: GPT2Config, training: TrainingConfig) -> Pace:
     evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
     look = time.perf_counter() - began
     return Pace(step=each, look=look, measured=True)
+
+
+def _random_tokens(model: GPT2Config, config: TrainingConfig, held_out: int) -> TokenData:
+    chance = torch.Generator().manual_seed(config.seed)
+    return TokenData(
+        train=torch.randint(model.vocab_size, (20 * config.length,), generator=chance),
+        validation=torch.randint(model.vocab_size, (held_out + config.length + 1,), generator=chance),
+    )
 
 
 def _time_update(state: TrainingState) -> float:

@@ -9,10 +9,11 @@ from typing import Any
 
 import safetensors
 
-from gpt2demo.errors import ConfigError, FileError, NotFoundError
+from gpt2demo.errors import ConfigError, FileError, LimitError, NotFoundError
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.config import preset as named_size
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
@@ -23,6 +24,44 @@ from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
 
 AT_WORK = ("starting", "running")  # the states in which a worker must be alive
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Everything that is decided before a run begins: what it learns from, what it is, and how it learns.
+
+    sources: how the texts are written in the command that repeats the run, if not by their names. Raises
+    ConfigError for a size without a name, LimitError for windows longer than the model's context, TextError
+    for a sample prompt that the tokenizer cannot write, ValueError for a tokenizer that is another model's.
+    """
+
+    title: str
+    preset: str  # the named size that the model was made from
+    model: GPT2Config
+    training: TrainingConfig
+    corpus: Corpus
+    tokenizer: Tokenizer
+    sources: tuple[str, ...] = ()
+    tokenizer_options: tuple[str, ...] = ()  # where kind and size of the tokenizer do not say it all
+
+    def __post_init__(self) -> None:
+        named_size(self.preset, vocab_size=self.model.vocab_size)  # refuses what no command could ask for
+        if self.model.vocab_size != self.tokenizer.vocab_size:
+            raise ValueError(
+                f"the model has {self.model.vocab_size} tokens, its tokenizer {self.tokenizer.vocab_size}"
+            )
+        if self.training.length > self.model.n_positions:
+            raise LimitError(
+                f"The windows are {self.training.length} tokens long.",
+                f"This model reads at most {self.model.n_positions} at once.",
+                f"The nearest value that works is {self.model.n_positions}.",
+            )
+        self.tokenizer.encode(self.training.sample_prompt)  # refuses characters that the model will not know
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the documents are called."""
+        return tuple(document.name for document in self.corpus.documents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,58 +111,36 @@ class RunFolder:
         return self.path / "worker.lock"
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        *,
-        title: str,
-        preset: str,
-        model: GPT2Config,
-        training: TrainingConfig,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        sources: tuple[str, ...] = (),
-        tokenizer_options: tuple[str, ...] = (),
-    ) -> "RunFolder":
+    def create(cls, path: Path, plan: RunPlan) -> "RunFolder":
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
 
-        sources: how the texts are written in the command that repeats the run. tokenizer_options: the same
-        for the tokenizer, where its kind and size do not say it all. Raises ConfigError when the folder
-        already holds something, TextError for a text that is too short or that the tokenizer cannot write.
+        Raises ConfigError when the folder already holds something, TextError for a text that is too short or
+        that the tokenizer cannot write.
         """
-        data = encode_corpus(corpus, tokenizer, length=training.length, batches=training.batches)
+        training = plan.training
+        data = encode_corpus(plan.corpus, plan.tokenizer, length=training.length, batches=training.batches)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(
                 f"{path.name} exists and is not empty.",
                 "A new run needs a folder of its own.",
                 "Choose another name, or continue the run that is there.",
             )
-        tokenizer.encode(training.sample_prompt)  # refuses characters that the model will not know
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
-        write_json(path / "corpus.json", {"documents": [asdict(document) for document in corpus.documents]})
-        folder.save_tokenizer(tokenizer, model.n_positions)
-        write_json(path / "config.json", model.to_json())
-        names = tuple(document.name for document in corpus.documents)
+        write_json(path / "corpus.json", {"documents": [asdict(d) for d in plan.corpus.documents]})
+        folder.save_tokenizer(plan.tokenizer, plan.model.n_positions)
+        write_json(path / "config.json", plan.model.to_json())
         write_json(
             path / "run.json",
             {
-                "title": title,
+                "title": plan.title,
                 "created": time.time(),
-                "preset": preset,
-                "tokenizer": tokenizer.kind,
-                "documents": names,
-                "characters": sum(len(document.text) for document in corpus.documents),
+                "preset": plan.preset,
+                "tokenizer": plan.tokenizer.kind,
+                "documents": plan.names,
+                "characters": sum(map(len, plan.corpus.texts)),
                 "tokens": len(data.tokens),
-                "command": command_for(
-                    title,
-                    preset,
-                    model,
-                    training,
-                    tokenizer_options or options_for(tokenizer),
-                    sources or names,
-                    path.name,
-                ),
+                "command": command_for(plan, path.name),
                 "training": training.to_json(),
             },
         )
@@ -144,11 +161,7 @@ class RunFolder:
             settings = None if training is None else TrainingConfig.from_json(training)
             return RunFacts(**data | {"documents": tuple(data["documents"]), "settings": settings})
         except (KeyError, TypeError) as error:
-            raise FileError(
-                f"The run.json of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
-                "It must be the file that this program wrote.",
-                "Choose another run.",
-            ) from error
+            raise self._foreign("run.json", error) from error
 
     def journal(self) -> Journal:
         """The run's diary."""
@@ -173,8 +186,12 @@ class RunFolder:
                 "A model that was trained elsewhere comes without it.",
                 "Choose a model that was trained here.",
             )
-        documents = read_json(self.path / "corpus.json")["documents"]
-        return Corpus(tuple(Document(**d | {"notices": tuple(d["notices"])}) for d in documents))
+        data = read_json(self.path / "corpus.json")
+        try:
+            documents = [Document(**d | {"notices": tuple(d["notices"])}) for d in data["documents"]]
+        except (KeyError, TypeError) as error:
+            raise self._foreign("corpus.json", error) from error
+        return Corpus(tuple(documents))
 
     def tokenizer(self) -> Tokenizer:
         """The run's own tokenizer."""
@@ -193,11 +210,11 @@ class RunFolder:
         """The shape of the run's model."""
         return GPT2Config.from_json(read_json(self.path / "config.json"))
 
-    def save_model(self, model: GPT2, step: int) -> None:
+    def save_model(self, model: LanguageModel, step: int) -> None:
         """Writes the newest weights under GPT-2's names, for this program and every other."""
         write_tensors(self.path / "model.safetensors", to_gpt2_tensors(model), {"step": str(step)})
 
-    def save_snapshot(self, model: GPT2, step: int) -> None:
+    def save_snapshot(self, model: LanguageModel, step: int) -> None:
         """Keeps the weights of a step for looking back, in half precision to save room."""
         self.snapshots.mkdir(exist_ok=True)
         halves = {name: tensor.half() for name, tensor in to_gpt2_tensors(model).items()}
@@ -214,7 +231,20 @@ class RunFolder:
         path = self.path / "model.safetensors"
         return model_file_step(path) if path.is_file() else None
 
-    def load_model(self, step: int | None = None) -> tuple[GPT2, int]:
+    def missing(self, step: int | None) -> NotFoundError:
+        """What to say where the weights of a step are not there: which ones are. None: there are none yet."""
+        known = ", ".join(map(str, self.snapshot_steps()))
+        if step is None or not known:
+            return NotFoundError(
+                "This run has no weights yet.", "The first are kept within seconds.", "Wait a moment."
+            )
+        return NotFoundError(
+            f"The weights of step {step} were not kept.",
+            f"This run has those of the steps {known}.",
+            "Choose one of these.",
+        )
+
+    def load_model(self, step: int | None = None) -> tuple[LanguageModel, int]:
         """The model as it was at a step (default: the newest), in eval mode. → model, step
 
         Raises NotFoundError, naming the steps there are, for a step that was not kept.
@@ -222,20 +252,20 @@ class RunFolder:
         newest, wanted = self.newest_step(), step
         step = newest if step is None else step
         if step is None or (step != newest and step not in self.snapshot_steps()):
-            known = ", ".join(str(s) for s in self.snapshot_steps())
-            raise NotFoundError(
-                "This run has no weights yet." if not known else f"The weights of step {step} were not kept.",
-                f"This run has those of the steps {known}."
-                if known
-                else "The first are kept within seconds.",
-                "Choose one of these." if known else "Wait a moment.",
-            )
+            raise self.missing(step)
         name = "model.safetensors" if step == newest else f"snapshots/step-{step:06d}.safetensors"
-        model = GPT2(self.config()).eval()
+        model = make_model(self.config()).eval()
         load_gpt2_tensors(model, read_tensors(self.path / name))
         if step == newest != self.newest_step():  # the worker wrote newer weights while these were read
             return self.load_model(wanted)
         return model.requires_grad_(False), step
+
+    def _foreign(self, name: str, error: Exception) -> FileError:
+        return FileError(
+            f"The {name} of {self.path.name} lacks something, or has too much ({str(error)[:120]}).",
+            "It must be the file that this program wrote.",
+            "Choose another run.",
+        )
 
 
 def model_file_step(path: Path) -> int:
@@ -260,20 +290,14 @@ def options_for(tokenizer: Tokenizer) -> tuple[str, ...]:
     return ("--tokenizer", tokenizer.kind, "--vocab-size", str(vocab_size))
 
 
-def command_for(
-    title: str,
-    preset_name: str,
-    model: GPT2Config,
-    training: TrainingConfig,
-    tokenizer_options: tuple[str, ...],
-    sources: tuple[str, ...],
-    out: str,
-) -> str:
-    """The command that makes the same run again, without what it would do anyway."""
-    words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *sources, "--title", title]
-    words += [*tokenizer_options, "--preset", preset_name, "--optimizer", training.optimizer]
+def command_for(plan: RunPlan, out: str) -> str:
+    """The command that makes the same run again in the folder `out`, without what it would do anyway."""
+    model, training = plan.model, plan.training
+    words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *(plan.sources or plan.names)]
+    words += ["--title", plan.title, *(plan.tokenizer_options or options_for(plan.tokenizer))]
+    words += ["--preset", plan.preset, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
-    usual_model = named_size(preset_name, vocab_size=model.vocab_size)
+    usual_model = named_size(plan.preset, vocab_size=model.vocab_size)
     usual = recipe(training.optimizer, model, steps=1)
     for option, value, expected in (
         ("--context", model.n_positions, usual_model.n_positions),

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,8 @@ from torch.optim import Optimizer
 
 from gpt2demo.errors import DivergedError
 from gpt2demo.model.anatomy import count_parameters
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
@@ -20,6 +22,7 @@ from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
+BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
 EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
 
 
@@ -55,7 +58,7 @@ class Evaluation:
 class TrainingState:
     """Everything that changes while training: the model, the optimisers' memories, and the position."""
 
-    model: GPT2
+    model: LanguageModel
     optimizers: tuple[Optimizer, ...]
     step: int = 0
     tokens: int = 0
@@ -63,9 +66,22 @@ class TrainingState:
     speed: float = field(default=0.0)  # tokens per second, over the last few seconds
 
 
-def new_state(model: GPT2, config: TrainingConfig) -> TrainingState:
+def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
     """The state of a run that is about to begin."""
     return TrainingState(model=model, optimizers=make_optimizers(model, config))
+
+
+@contextmanager
+def watching_routers(model: LanguageModel) -> Iterator[list[Routing]]:
+    """Inside the `with`, every router of a mixture of experts leaves its choices behind; no hook is left."""
+    seen: list[Routing] = []
+    routers = [module for module in model.modules() if isinstance(module, Router)]
+    handles = [router.register_forward_hook(lambda _m, _i, choice: seen.append(choice)) for router in routers]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -77,7 +93,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: GPT2, part: Part, *, length: int, max_tokens: int) -> Evaluation:
+def evaluate(model: LanguageModel, part: Part, *, length: int, max_tokens: int) -> Evaluation:
     """Measures the model on the same windows (or rows) of a held-out text, every time it is asked.
 
     `max_tokens` bounds how many tokens are read, in evenly spaced windows of `length`.
@@ -103,7 +119,7 @@ def count_targets(targets: Tensor) -> int:
     return int((targets != IGNORED).sum())
 
 
-def validation_tokens(model: GPT2, config: TrainingConfig) -> int:
+def validation_tokens(model: LanguageModel, config: TrainingConfig) -> int:
     """How many held-out tokens one point of the validation curve reads: fixed for a run, and affordable."""
     affordable = int(VALIDATION_WORK / count_parameters(model.config))
     return max(2 * config.length, min(VALIDATION_TOKENS, affordable))
@@ -165,9 +181,13 @@ def _update(
     inputs, targets = batch(
         data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
     )
-    loss = cross_entropy(model(inputs), targets)
+    with watching_routers(model) as routings:
+        loss = cross_entropy(model(inputs), targets)
+    wish = loss
+    if routings:
+        wish = loss + BALANCE * torch.stack([load_balance(routing) for routing in routings]).mean()
     model.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    wish.backward()  # type: ignore[no-untyped-call]
     if config.gradient_clip:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
     else:

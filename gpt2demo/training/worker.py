@@ -1,33 +1,35 @@
 """The worker: trains one run from its folder and writes everything down there, whoever is watching."""
 
-import copy
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 
 import torch
 
 from gpt2demo.errors import FileError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.baselines import make_model
+from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
-from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train, validation_tokens
-from gpt2demo.training.schedule import evaluation_interval, milestones
+from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
+from gpt2demo.training.schedule import milestones
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
-CALIBRATION_SECONDS = 1.5
+CALIBRATION_SECONDS = 10.0  # for finding out how many steps fit into a budget, where steps are long
 OVERTIME = 1.3  # a run with a budget in minutes ends here even if the machine became slower
 FINAL_TOKENS = 262_144  # held-out tokens read at most for the result at the end
 FINAL_WORK = 1e12  # ... and at most this many parameters times tokens, so that large models end in time too
@@ -40,7 +42,7 @@ FAREWELLS = {
     "interrupted": "Asked to leave after {step:,} steps; everything is saved.",
 }
 
-WriteSample = Callable[[GPT2, Tokenizer, str, int], str]
+WriteSample = Callable[[LanguageModel, Tokenizer, str, int], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +112,10 @@ class Worker:
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = GPT2(self.folder.config(), seed=config.seed)
+        model = make_model(self.folder.config(), seed=config.seed)
         state = new_state(model, config)
         self._resume(state)
-        steps = self._plan(state, data, config)
+        steps = self._plan(model.config, data, config)
         looks = frozenset(milestones(steps, self._affordable(model, config)))
         writes = frozenset(milestones(steps, config.milestones))
         self.journal.tell(state="running", heartbeat=time.time())
@@ -141,7 +143,7 @@ class Worker:
         exact = "exactly" if not resumed.differences else "not exactly: " + "; ".join(resumed.differences)
         self.journal.add_event(f"Training went on from step {resumed.step}, {exact}.")
 
-    def _plan(self, state: TrainingState, data: TokenData, config: TrainingConfig) -> int:
+    def _plan(self, model: GPT2Config, data: TokenData, config: TrainingConfig) -> int:
         """How many steps the budget buys. Minutes are turned into steps once, by trying out this machine.
 
         The plan is written down, because the learning rate depends on it: a resumed run must not plan anew.
@@ -149,11 +151,13 @@ class Worker:
         planned = self.journal.status().steps_planned or config.steps
         if planned is None:
             assert config.minutes is not None
-            planned = steps_for(state.model, data, config, seconds=60 * config.minutes)
+            seconds = 60 * config.minutes
+            moment = min(CALIBRATION_SECONDS, seconds / 10)
+            planned = try_out(model, config, data=data, seconds=moment).steps(seconds)
         self.journal.tell(steps_planned=planned)
         return planned
 
-    def _affordable(self, model: GPT2, config: TrainingConfig) -> int:
+    def _affordable(self, model: LanguageModel, config: TrainingConfig) -> int:
         """How many snapshots the room given for them holds."""
         each = BYTES_PER_SNAPSHOT_NUMBER * count_parameters(model.config)
         # the newest weights are kept anyway, so the last milestone needs no room
@@ -260,32 +264,9 @@ def _unwritable(error: Exception) -> FileError:
     )
 
 
-def _final_tokens(model: GPT2, config: TrainingConfig) -> int:
+def _final_tokens(model: LanguageModel, config: TrainingConfig) -> int:
     affordable = int(FINAL_WORK / count_parameters(model.config))
     return max(2 * config.length, min(FINAL_TOKENS, affordable))
-
-
-def steps_for(model: GPT2, data: TokenData, config: TrainingConfig, *, seconds: float) -> int:
-    """How many steps fit into a time on this machine, found by training a copy for a moment.
-
-    The evaluations that the run will make are counted too. The model itself stays untouched. → at least 1
-    """
-    trial = new_state(copy.deepcopy(model), config)
-    imagined = replace(config, steps=10**6, minutes=None)
-    moment = min(CALIBRATION_SECONDS, seconds / 10)
-    times: list[float] = []
-    for record in train(trial, data, imagined, steps=10**6):
-        times.append(record.elapsed)
-        if record.elapsed - times[0] > moment and len(times) > 3:
-            break
-    warm = min(3, len(times) - 2)
-    each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
-    began = time.perf_counter()
-    evaluate(trial.model, data.validation, length=config.length, max_tokens=validation_tokens(model, config))
-    evaluation = time.perf_counter() - began
-    many = max(1, int(seconds / each))
-    looks = many // evaluation_interval(many) + 1
-    return max(1, int((seconds - looks * evaluation) / each))
 
 
 def obey_signals(worker: Worker) -> None:

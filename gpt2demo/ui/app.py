@@ -11,7 +11,7 @@ from gpt2demo.runs.models import ModelDescription, ModelRef
 from gpt2demo.ui import attention_tab, embeddings_tab, generate_tab, models_tab, train_tab
 from gpt2demo.ui.components.safe_html import SafeHTML
 from gpt2demo.ui.escape import Safe
-from gpt2demo.ui.guard import guarded
+from gpt2demo.ui.guard import GuardedBlocks, guarded
 from gpt2demo.ui.models_rows import millions
 from gpt2demo.ui.page import Page, Services, Tab
 from gpt2demo.ui.text import common as words
@@ -42,7 +42,7 @@ GET_MODE = f"""() => {{
 
 def build(services: Services) -> gr.Blocks:
     """Lays the page out and wires it. Nothing is computed before somebody opens it."""
-    demo = gr.Blocks(title=words.NAME, analytics_enabled=False, delete_cache=(600, 3600))
+    demo = GuardedBlocks(title=words.NAME, analytics_enabled=False, delete_cache=(600, 3600))
     with demo:
         page = Page(
             services=services,
@@ -91,7 +91,7 @@ class Header:
                     [], label=words.STEP_LABEL, elem_id="steps", elem_classes="gd-steps", visible=False
                 )
         self.tabs: list[tuple[str, gr.Tab, Tab]] = []
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):  # a phone shows all of them
             for key, title, build_tab in TABS:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}") as tab:
                     self.tabs.append((key, tab, build_tab(self.page)))

@@ -32,7 +32,7 @@ from gpt2demo.ui.components import HeadGrid, PlotlyPlot, SafeHTML, TokenStrip
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.own_text import OwnTexts
-from gpt2demo.ui.page import Page, Tab
+from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import attention as words
 from gpt2demo.ui.theme import hint, notice, pieces, section
 
@@ -192,7 +192,7 @@ class AttentionTab:
         """What the model expects after the token that was clicked."""
         loaded = self.models.get(ModelRef.parse(ref))
         ids = probe_ids(loaded.tokenizer, seen.get("text"))
-        index = getattr(event, "index", None)
+        index = said(event, "index")
         check_range("The token's place", index, 0, len(ids) - 1, integer=True)
         return expected(loaded, ids[: int(index or 0) + 1])
 

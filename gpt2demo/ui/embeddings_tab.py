@@ -14,7 +14,7 @@ from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.ui.components import PlotlyPlot, SafeHTML, TokenStrip, select_line, strip_value, token_line
 from gpt2demo.ui.embeddings_parts import Maps, found_lines, position_map, position_words, telling_token
 from gpt2demo.ui.guard import guarded
-from gpt2demo.ui.page import Page, Tab
+from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import embeddings as words
 from gpt2demo.ui.theme import pieces, section
 
@@ -143,7 +143,7 @@ class EmbeddingsTab:
         """Chooses one of the tokens that were found."""
         loaded = self.models.get(ModelRef.parse(ref))
         seen = self._of(loaded, seen)
-        index = getattr(event, "index", None)
+        index = said(event, "index")
         check_range("The token's place", index, 0, len(seen["found"]) - 1, integer=True)
         seen = seen | {"token": seen["found"][int(index or 0)]}
         return tuple(self._chosen(loaded, seen, colour, three).values())
@@ -154,7 +154,7 @@ class EmbeddingsTab:
     ) -> tuple[Any, ...]:
         """Chooses the token whose point was clicked."""
         loaded = self.models.get(ModelRef.parse(ref))
-        token = getattr(event, "customdata", None)
+        token = said(event, "customdata")
         check_range("The token", token, 0, loaded.config.vocab_size - 1, integer=True)
         seen = self._of(loaded, seen) | {"token": int(token or 0), "found": [int(token or 0)]}
         return tuple(self._chosen(loaded, seen, colour, three).values())

@@ -13,9 +13,9 @@ class Safe(str):
     __slots__ = ()
 
 
-def esc(text: object) -> str:
-    """Escape anything for use between tags and inside quoted attributes."""
-    return html.escape(str(text), quote=True)
+def esc(text: object, *, quote: bool = True) -> str:
+    """Escape anything for use between tags and in quoted attributes; without `quote` between tags only."""
+    return html.escape(str(text), quote=quote)
 
 
 def join(*parts: object) -> Safe:

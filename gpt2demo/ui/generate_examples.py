@@ -25,7 +25,7 @@ class Beginnings:
             try:
                 first = folder.facts().training.sample_prompt
                 found = beginnings(folder.corpus())
-            except (UserError, OSError, KeyError, TypeError):
+            except UserError:
                 return ("",)  # a folder without its text can still write
             return tuple(dict.fromkeys(([first] if first.strip() else []) + found))[:COUNT] or ("",)
 

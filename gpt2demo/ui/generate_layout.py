@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from gpt2demo.ui.components import PlotlyPlot, SafeHTML, TokenStrip
+from gpt2demo.ui.components import Number, PlotlyPlot, SafeHTML, Slider, TokenStrip
 from gpt2demo.ui.generate_draft import Turn
 from gpt2demo.ui.generate_panel import BARS_HEIGHT
 from gpt2demo.ui.text import generate as words
@@ -101,25 +101,25 @@ class Controls:
 
     def _lay_out_rules(self) -> None:
         SafeHTML(section(words.CHOOSING, words.CHOOSING_ABOUT))
-        self.temperature = gr.Slider(
+        self.temperature = Slider(
             0, 2, 0.8, step=0.05, label=words.TEMPERATURE, info=words.TEMPERATURE_INFO,
             elem_id="generate-temperature", interactive=True,
         )  # fmt: skip
-        self.top_k = gr.Slider(
+        self.top_k = Slider(
             0, SLIDER_TOP_K, 0, step=1, label=words.TOP_K, info=words.TOP_K_INFO,
             elem_id="generate-top-k", interactive=True,
         )  # fmt: skip
         with gr.Column(elem_classes="gd-full"):
-            self.top_p = gr.Slider(
+            self.top_p = Slider(
                 0.01, 1, 1, step=0.01, label=words.TOP_P, info=words.TOP_P_INFO,
                 elem_id="generate-top-p", interactive=True,
             )  # fmt: skip
-        self.length = gr.Slider(
+        self.length = Slider(
             1, SLIDER_LENGTH, 100, step=1, label=words.LENGTH, info=words.LENGTH_INFO,
             elem_id="generate-length", interactive=True,
         )  # fmt: skip
         with gr.Column(elem_classes="gd-full"):
-            self.seed = gr.Number(
+            self.seed = Number(
                 EXAMPLE_SEED, label=words.SEED, info=words.SEED_INFO, precision=0,
                 elem_id="generate-seed", interactive=True,
             )  # fmt: skip

@@ -1,10 +1,9 @@
 """Says which model wrote a text, and at which step of its training."""
 
 from gpt2demo.runs.models import LoadedModel, ModelRef
+from gpt2demo.training.folder import AT_WORK
 from gpt2demo.ui.page import Page
 from gpt2demo.ui.text import generate as words
-
-AT_WORK = ("running", "starting")
 
 
 def source_sentence(page: Page, ref: str, loaded: LoadedModel) -> str:

@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from gpt2demo.errors import TextError
+from gpt2demo.errors import LimitError, TextError
 from gpt2demo.generation.prompts import read_prompt, sampling
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
@@ -19,7 +20,7 @@ from gpt2demo.ui.generate_panel import clicked_alternative, panel
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
-from gpt2demo.ui.page import Page, Tab
+from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice
 
@@ -39,7 +40,7 @@ class Settings(NamedTuple):
     top_p: Any
     length: Any
     seed: Any
-    fresh: Any  # a new seed for every new text
+    fresh: Any = False  # a new seed for every new text
 
     def config(self, old: Draft | None = None, *, length: int | None = None) -> SamplingConfig:
         """Checks them; a text that is continued keeps its seed unless another one was asked for."""
@@ -83,11 +84,12 @@ class GenerateTab:
         branch = c.take.click(self.write_branch, [*request, c.selected, c.other], outputs, **quiet)
         writers = [new, one, branch]
         for writer in writers:
-            writer.then(self.idle, None, c.buttons, **quiet)
+            for ended in (writer.success, writer.failure):  # `then` is not called after a failure
+                ended(self.idle, None, c.buttons, **quiet)
         c.stop.click(self.stop_writing, c.turn, None, **quiet)
         self.page.ref.change(self.leave, c.turn, c.buttons, cancels=writers, **quiet)
         c.reset.click(self.start_over, request[1:], outputs, **quiet)
-        c.offered.click(lambda sample: sample[0], c.offered, c.prompt, **quiet)
+        c.offered.click(lambda sample: sample[0] if sample else gr.skip(), c.offered, c.prompt, **quiet)
         c.strip.token(self.look_at, seen, [c.selected, *c.panel], **quiet)
         c.strip.token(None, None, None, js=REVEAL_JS)
         moved = [control.change for control in c.rules]
@@ -113,9 +115,8 @@ class GenerateTab:
         own = bool(prompt) and (prompt not in given or prompt in offered)
         unknown = loaded.tokenizer.unknown(prompt) if own else ""
         begin_with = prompt if own and not unknown else offered[0]
-        config = sampling(
-            settings[0], settings[1], settings[2], settings[4], min(settings[3], EXAMPLE_TOKENS)
-        )
+        config = Settings(*settings).config()
+        config = replace(config, max_new_tokens=min(config.max_new_tokens, EXAMPLE_TOKENS))
         draft = self._example(ref, loaded, begin_with, config)
         selected = most_undecided(draft)
         return (
@@ -124,7 +125,7 @@ class GenerateTab:
             [*dict.fromkeys([*given, *offered])][-50:],
             draft.strip,
             draft,
-            notice(words.unknown_prompt(" ".join(unknown[:8]))) if unknown else "",
+            notice(words.unknown_prompt(" ".join(map(repr, unknown[:8])))) if unknown else "",
             selected,
             *panel(draft, selected, config),
         )
@@ -187,18 +188,16 @@ class GenerateTab:
         draft = draft.by(loaded, int(config.seed), source_sentence(self.page, ref, loaded))
         turn.wanted = "write"
         one = int(config.max_new_tokens) == 1
-        rest = tuple(
-            gr.skip() for _ in (*self.controls.buttons, self.controls.selected, *self.controls.panel)
-        )
-        buttons = (*_buttons(writing=not one), *rest[5:])
-        yield (draft.strip, draft, draft.seed, "", *buttons)
+        same_buttons = [gr.skip()] * len(self.controls.buttons)
+        same_panel = [gr.skip()] * (1 + len(self.controls.panel))  # with the token that is selected
+        yield (draft.strip, draft, draft.seed, "", *_buttons(writing=not one), *same_panel)
         first = len(draft.steps)
         with closing(write(draft, loaded, config)) as growing:
             for grown in growing:
                 if turn.wanted == "leave":
                     return
                 draft = stopped(grown) if turn.wanted == "stop" else grown
-                yield (draft.strip, draft, gr.skip(), gr.skip(), *rest)
+                yield (draft.strip, draft, gr.skip(), gr.skip(), *same_buttons, *same_panel)
                 if draft.finished:
                     break
         if show is None:
@@ -230,15 +229,18 @@ class GenerateTab:
         event: gr.EventData,
     ) -> tuple[Any, ...]:
         """The road of a token that was clicked."""
-        place = getattr(event, "index", None)
+        place = said(event, "index")
         if draft is None or not isinstance(place, int) or not 0 <= place < draft.lead + len(draft.steps):
             raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
         return (place - draft.lead, *panel(draft, place - draft.lead, _rules((temperature, top_k, top_p))))
 
     @guarded
     def redraw(self, draft: Draft | None, selected: int | None, *rules: Any) -> tuple[Any, ...]:
-        """The same token with other settings, from the stored scores."""
-        return panel(draft, selected, _rules(rules))
+        """The same token with other settings, from the stored scores; unchanged while a number is typed."""
+        try:
+            return panel(draft, selected, _rules(rules))
+        except LimitError:
+            return tuple(gr.skip() for _ in self.controls.panel)
 
     @guarded
     def choose_bar(
@@ -252,7 +254,7 @@ class GenerateTab:
     ) -> Any:
         """A click on a bar chooses its token as the one to continue with."""
         config = _rules((temperature, top_k, top_p))
-        found = clicked_alternative(draft, selected, config, getattr(event, "y", None))
+        found = clicked_alternative(draft, selected, config, said(event, "y"))
         return gr.skip() if found is None else found
 
     @guarded

@@ -12,6 +12,7 @@ import gradio as gr
 
 from gpt2demo.errors import UserError
 from gpt2demo.ui.escape import esc
+from gpt2demo.ui.text import common as words
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 SECONDS = 12  # how long a message stays
@@ -39,13 +40,39 @@ def guarded(handler: Handler) -> Handler:
     return function  # type: ignore[return-value]
 
 
+class GuardedBlocks(gr.Blocks):
+    """A page whose controls refuse what they cannot hold in a sentence too.
+
+    The page itself never sends such values, but everybody can call its events without it. Gradio's own
+    refusal would print a traceback as if it were our mistake, and what it quotes may be no text at all.
+    """
+
+    async def preprocess_data(self, *values: Any, **named: Any) -> Any:
+        """Turns what was sent into what the handlers get."""
+        try:
+            return await super().preprocess_data(*values, **named)
+        except Exception as error:
+            quoted = error.message if isinstance(error, gr.Error) else type(error).__name__
+            quoted = str(quoted).encode("utf-8", "backslashreplace").decode()[:120]
+            logging.getLogger(__name__).warning("a control refused what was sent: %s", quoted)
+            raise gr.Error(
+                esc(" ".join(words.NOT_FOR_THIS_CONTROL), quote=False),
+                duration=SECONDS,
+                title="That did not work",
+                print_exception=False,
+            ) from error
+
+
 @contextmanager
 def _told(name: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise gr.Error(
-            esc(str(error)), duration=SECONDS, title="That did not work", print_exception=False
+        raise gr.Error(  # a program that asked reads this too: apostrophes stay what they are
+            esc(str(error), quote=False),
+            duration=SECONDS,
+            title="That did not work",
+            print_exception=False,
         ) from error
     except gr.Error:
         raise

@@ -10,14 +10,15 @@ from typing import Any
 from gpt2demo.errors import UserError
 from gpt2demo.figures.curves import spark_svg
 from gpt2demo.runs.index import Entry
+from gpt2demo.runs.live import bits_per_character
 from gpt2demo.runs.models import STARTER_TITLE, ModelRef, ModelStore
 from gpt2demo.runs.summary import RunSummary, summarise
+from gpt2demo.training.folder import AT_WORK
 from gpt2demo.training.journal import Journal
 from gpt2demo.ui.text import models as words
 
 CURVE_WIDTH, CURVE_HEIGHT = 120, 36  # pixels
 CURVE_POINTS = 240  # read of one curve, about
-WORKING = ("starting", "running")
 UNREADABLE = (UserError, sqlite3.DatabaseError, OSError, ValueError, KeyError)
 
 
@@ -63,7 +64,7 @@ class Shelf:
             "title": run.title,
             "state": run.state,
             "state_words": state_words(run),
-            "working": run.state in WORKING,
+            "working": run.state in AT_WORK,
             "message": run.message if run.state in ("failed", "interrupted") else "",
             "facts": _facts(run),
             "created": run.created,
@@ -99,13 +100,6 @@ def curve_of(journal: Journal) -> tuple[str, str]:
     every = max(1, last.step // CURVE_POINTS)
     losses = [step.train_loss for step in journal.steps(every=every)]
     return spark_svg(losses, CURVE_WIDTH, CURVE_HEIGHT), words.TRAINING
-
-
-def bits_per_character(loss: float | None, tokens: int, characters: int) -> float | None:
-    """A loss in nats per token, in the unit in which different tokenizers can be compared."""
-    if loss is None or not tokens or not characters:
-        return None
-    return loss / math.log(2) * tokens / characters
 
 
 def state_words(run: RunSummary) -> str:

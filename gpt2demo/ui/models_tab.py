@@ -16,7 +16,7 @@ from gpt2demo.ui.escape import Safe
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.models_about import about
 from gpt2demo.ui.models_rows import Shelf, list_value
-from gpt2demo.ui.page import Page, Tab
+from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import models as words
 from gpt2demo.ui.theme import section
 
@@ -117,7 +117,8 @@ class ModelsTab:
     @guarded
     def remove(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> tuple[str, str]:
         """Deletes a run of one's own; when it was in hand, the starter takes its place. → reference, list"""
-        run = self._delete(owner, _said(event, "ref"))
+        run = _run_of(_said(event, "ref"))
+        self._delete(owner, run)
         ref = "starter" if ModelRef.parse(ref).run_id == run else ref
         return ref, self.look(owner, ref, linked)
 
@@ -180,7 +181,7 @@ class ModelsTab:
         Returns:
             A sentence that says what is gone.
         """
-        return words.DELETED.format(title=self._delete(owner, model, tell_title=True))
+        return words.DELETED.format(title=self._delete(owner, _run_of(model)))
 
     @guarded
     def export_model(self, model: str) -> str:
@@ -205,13 +206,12 @@ class ModelsTab:
         self.store.rename(owner, run, title)
         return self.store.summary(run).title
 
-    def _delete(self, owner: str, model: str, *, tell_title: bool = False) -> str:
-        """→ the id of the run that is gone, or its title"""
-        run = _run_of(model)
+    def _delete(self, owner: str, run: str) -> str:
+        """→ the title of the run that is gone"""
         title = self.store.check_owner(owner, run).title
         self.store.delete(owner, run)
         shutil.rmtree(self._exports(run), ignore_errors=True)
-        return title if tell_title else run
+        return title
 
     def _pack(self, ref: ModelRef) -> Path:
         """Makes a zip file in gradio's cache, from where it can be fetched and is swept away in time."""
@@ -235,8 +235,8 @@ GROUPS = {
 
 def _said(event: gr.EventData, name: str) -> str:
     """What the browser said with an event: text, whatever it may have sent."""
-    said = event._data.get(name) if isinstance(event._data, dict) else None
-    return said if isinstance(said, str) else ""
+    value = said(event, name)
+    return value if isinstance(value, str) else ""
 
 
 def _run_of(model: str) -> str:

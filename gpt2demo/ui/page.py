@@ -37,6 +37,12 @@ class Page:
     ref: gr.State
 
 
+def said(event: gr.EventData, name: str) -> Any:
+    """What the browser said about an event under this name; None where it said nothing of the kind."""
+    data = event._data  # a program may send anything at all
+    return data.get(name) if isinstance(data, dict) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tab:
     """How a tab shows the model in hand: called when the tab is opened or the model changes.

@@ -6,7 +6,7 @@ from typing import Any
 
 from gradio.events import api
 
-from gpt2demo.runs.identity import is_owner
+from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.train_form import Form, Planner
@@ -82,8 +82,9 @@ class TrainAPI:
 
     @guarded
     def _start_training(self, form: Form, owner: str, nonce: str) -> dict[str, str]:
-        owner = owner if is_owner(owner) else secrets.token_urlsafe(16)
-        run = self.planner.plan(form).start(self.services.manager, owner, nonce or secrets.token_hex(12))
+        owner = owner if is_owner(owner) else new_owner()
+        plan = self.planner.plan(form).run
+        run = self.services.manager.create_and_start(owner, nonce or secrets.token_hex(12), plan)
         return {"run": run, "owner": owner, "address": f"?run={run}"}
 
     def training_progress(self, run: str, after_step: int = -1) -> dict[str, Any]:

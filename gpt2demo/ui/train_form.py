@@ -2,20 +2,20 @@
 
 import hashlib
 from collections.abc import Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gpt2demo.errors import ConfigError, TextError, check_range, is_number
+from gpt2demo.errors import ConfigError, TextError, check_range
 from gpt2demo.model.anatomy import count_parameters, training_memory
 from gpt2demo.model.config import GPT2Config, preset
-from gpt2demo.runs.manager import RunManager
 from gpt2demo.text.corpus import Corpus, document_from_text, read_files
 from gpt2demo.text.documents import check_upload
 from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
-from gpt2demo.training.config import MAX_MINUTES, TrainingConfig, recipe
+from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, recipe
+from gpt2demo.training.folder import RunPlan
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
 
@@ -60,41 +60,22 @@ FIELDS = tuple(field.name for field in fields(Form))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A run that could be started."""
+class Planned:
+    """A run that could be started, and what its text holds."""
 
-    title: str
-    preset: str
-    corpus: Corpus
-    tokenizer: Tokenizer
+    run: RunPlan
     report: CorpusReport
-    model: GPT2Config
-    training: TrainingConfig
-    sources: tuple[str, ...]
 
     @property
     def parameters(self) -> int:
         """How many numbers the model learns."""
-        return count_parameters(self.model)
+        return count_parameters(self.run.model)
 
     @property
     def memory(self) -> int:
         """About how many bytes training needs."""
-        return training_memory(self.model, batch_size=self.training.batch_size, length=self.training.length)
-
-    def start(self, manager: RunManager, owner: str, nonce: str) -> str:
-        """Makes the run and puts it into the queue; the same nonce twice is one run. → its id"""
-        return manager.create_and_start(
-            owner,
-            nonce,
-            title=self.title,
-            preset=self.preset,
-            model=self.model,
-            training=self.training,
-            corpus=self.corpus,
-            tokenizer=self.tokenizer,
-            sources=self.sources,
-        )
+        training = self.run.training
+        return training_memory(self.run.model, batch_size=training.batch_size, length=training.length)
 
 
 class Planner:
@@ -106,7 +87,7 @@ class Planner:
         self._tokenizers: Memo[Tokenizer] = Memo(REPORTS_KEPT)
         self._reports: Memo[CorpusReport] = Memo(REPORTS_KEPT)
 
-    def plan(self, form: Form) -> Plan:
+    def plan(self, form: Form) -> Planned:
         """The run that a form describes. Raises a UserError that says what is missing or too much."""
         key, corpus = self._corpus(form)
         tokenizer = self._tokenizer(form, key, corpus)
@@ -116,17 +97,17 @@ class Planner:
             (key, tokenizer.sha256, parameters, model.n_positions),
             lambda: report(corpus, tokenizer, parameters=parameters, n_positions=model.n_positions),
         )
-        settings = training(form, model, facts)
-        return Plan(
+        settings = training(form, model, facts)  # refuses an unknown optimiser before the title names it
+        run = RunPlan(
             title=self._title(form, corpus),
             preset=form.size,
-            corpus=corpus,
-            tokenizer=tokenizer,
-            report=facts,
             model=model,
             training=settings,
-            sources=self._sources(form, corpus),
+            corpus=corpus,
+            tokenizer=tokenizer,
+            sources=self._sources(form),
         )
+        return Planned(run=run, report=facts)
 
     def _corpus(self, form: Form) -> tuple[Hashable, Corpus]:
         """The text, and a key that no other text has."""
@@ -179,13 +160,13 @@ class Planner:
         names = dict((key, name) for name, key in words.OPTIMIZERS)
         return f"{text[:40]}, {form.size}, {names.get(form.optimizer, form.optimizer)}"
 
-    def _sources(self, form: Form, corpus: Corpus) -> tuple[str, ...]:
-        """How the texts are written in the command that repeats the run."""
+    def _sources(self, form: Form) -> tuple[str, ...]:
+        """How the text is written in the command that repeats the run, where it came with the program."""
         sample = self.samples.get(form.sample) if form.source == "sample" else None
         files = sample.files if sample else ()
         if len(files) == 1 and files[0].is_relative_to(ROOT):  # several were joined into one document
             return (files[0].relative_to(ROOT).as_posix(),)
-        return tuple(document.name for document in corpus.documents)
+        return ()
 
 
 def _bytes(path: str) -> int:
@@ -204,28 +185,32 @@ def shape(form: Form, vocab_size: int) -> GPT2Config:
 
 def training(form: Form, model: GPT2Config, facts: CorpusReport) -> TrainingConfig:
     """The training that a form describes."""
-    return recipe(
+    config = recipe(
         form.optimizer if isinstance(form.optimizer, str) else str(form.optimizer)[:40],
         model,
         batch_size=whole(form.batch),
         learning_rate=None if form.rate == 0 else form.rate,
         seed=whole(form.seed),
         sample_prompt=form.prompt or None,
-        **_budget(form, model, facts),
+        **_budget(form),
     )
+    if form.budget != "epochs":
+        return config
+    steps = round(form.epochs * facts.train_tokens / (config.batch_size * config.length))
+    return replace(config, steps=max(1, steps))
 
 
-def _budget(form: Form, model: GPT2Config, facts: CorpusReport) -> dict[str, Any]:
+def _budget(form: Form) -> dict[str, Any]:
+    """The budget as a recipe takes it; how many steps an epoch has is not known before the batch is."""
     if form.budget == "minutes":
         check_range("The time to learn, in minutes,", form.minutes, 0.05, MAX_MINUTES)
         return {"minutes": form.minutes}
     if form.budget == "steps":
-        check_range("The number of steps", form.steps, 1, 1_000_000, integer=True)
+        check_range("The number of steps", form.steps, 1, MAX_STEPS, integer=True)
         return {"steps": whole(form.steps)}
     if form.budget == "epochs":
         check_range("The number of times through the text", form.epochs, 0.1, MAX_EPOCHS)
-        batch = whole(form.batch) if is_number(form.batch) and form.batch >= 1 else 12
-        return {"steps": max(1, round(form.epochs * facts.train_tokens / (batch * model.n_positions)))}
+        return {"steps": 1}
     raise ConfigError(
         f"{str(form.budget)[:40]!r} is no kind of budget.",
         "It is given in minutes, steps or times through the text (epochs).",

@@ -1,6 +1,7 @@
 """The form of the Train tab: it answers while it is filled in, and says what a run would be."""
 
 import json
+import time
 from typing import Any
 
 import gradio as gr
@@ -12,15 +13,16 @@ from gpt2demo.text.documents import ENCODINGS, EncodingError
 from gpt2demo.training.estimate import Estimator
 from gpt2demo.ui import train_report
 from gpt2demo.ui.guard import guarded
-from gpt2demo.ui.page import Page
+from gpt2demo.ui.page import Page, said
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, pieces
-from gpt2demo.ui.train_form import Form, Plan, Planner
+from gpt2demo.ui.train_form import Form, Planned, Planner
 from gpt2demo.ui.train_layout import FormLayout
 
 # A size brings its own context and dropout: set in the browser, so that a quick Start finds them set.
 BROUGHT = {name: [shape["n_positions"], shape["dropout"]] for name, shape in PRESETS.items()}
 SIZE_BRINGS = f"(size) => ({json.dumps(BROUGHT)})[size] || []"
+LAST_WORDS = 5.0  # seconds
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
@@ -51,7 +53,7 @@ class FormPart:
             *(part.change for part in (form.source, form.sample, form.files, form.encoding, form.pasted)),
             *(part.change for part in (form.tokenizer, form.size, form.context, form.dropout, form.budget)),
             *(part.change for part in (form.minutes, form.steps, form.epochs, form.optimizer, form.batch)),
-            *(part.change for part in (form.vocabulary, form.rate, form.seed)),
+            *(part.change for part in (form.vocabulary, form.rate, form.seed, form.prompt)),
         ]
         looked = gr.on(changes, self.look, form.controls, answers, trigger_mode="always_last", **QUIET)
         looked.then(self.measure, form.controls, form.estimate, trigger_mode="always_last", **QUIET)
@@ -83,35 +85,47 @@ class FormPart:
         form = Form.of(values)
         asks = gr.update(visible=form.source == "upload" and bool(form.encoding))
         try:
-            plan = self.planner.plan(form)
+            planned = self.planner.plan(form)
         except EncodingError as error:
             return train_report.refusal(error), "", self._ask_encoding(error, form), pieces(), pieces()
         except UserError as error:
             return train_report.refusal(error), "", asks, pieces(), pieces()
         return (
-            train_report.text_report(plan),
-            train_report.first_lines(plan),
+            train_report.text_report(planned),
+            train_report.first_lines(planned),
             asks,
-            train_report.model_report(plan, self.services.store.memory_bytes),
-            self._estimate(plan, measure=False),
+            train_report.model_report(planned, self.services.store.memory_bytes),
+            self._estimate(planned, measure=False),
         )
 
     @guarded
     def measure(self, *values: Any) -> Any:
         """Tries out how fast this machine trains such a model, if that is not known yet."""
         try:
-            plan = self.planner.plan(Form.of(values))
+            planned = self.planner.plan(Form.of(values))
         except UserError:
             return pieces()
-        return self._estimate(plan, measure=True)
+        return self._estimate(planned, measure=True)
 
-    def _estimate(self, plan: Plan, *, measure: bool) -> Any:
+    def measure_after(self, event: gr.EventData, *values: Any) -> Any:
+        """The same once a run has ended: its worker leaves the queue a moment after its last word."""
+        until = time.monotonic() + LAST_WORDS
+        while time.monotonic() < until and said(event, "run") in [
+            entry.id for entry in self.services.store.index.queue()
+        ]:
+            time.sleep(0.1)
+        return self.measure(*values)
+
+    def _estimate(self, planned: Planned, *, measure: bool) -> Any:
+        facts, window = planned.report, planned.run.model.n_positions
+        if min(facts.train_tokens, facts.validation_tokens) <= window:
+            return pieces(hint(words.TOO_SHORT))  # the report says what is missing
         queue = self.services.store.index.queue()
         idle = not queue
-        if not measure and idle and not self.estimator.knows(plan.model, plan.training):
+        if not measure and idle and not self.estimator.knows(planned.run.model, planned.run.training):
             return pieces(hint(words.TRYING))
-        pace = self.estimator.pace(plan.model, plan.training, measure=measure and idle)
-        return train_report.estimate(plan, pace, len(queue))
+        pace = self.estimator.pace(planned.run.model, planned.run.training, measure=measure and idle)
+        return train_report.estimate(planned, pace, len(queue))
 
     def _ask_encoding(self, error: EncodingError, form: Form) -> Any:
         guess = error.guess.replace("windows-", "cp") if error.guess else None

@@ -8,7 +8,16 @@ import gradio as gr
 from gpt2demo.model.config import PRESETS
 from gpt2demo.text.documents import ENCODINGS
 from gpt2demo.text.samples import SampleText
-from gpt2demo.ui.components import HeadGrid, PlotlyPlot, RunView, SafeHTML, TokenStrip, run_value
+from gpt2demo.ui.components import (
+    HeadGrid,
+    Number,
+    PlotlyPlot,
+    RunView,
+    SafeHTML,
+    Slider,
+    TokenStrip,
+    run_value,
+)
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, section
 
@@ -79,7 +88,7 @@ class FormLayout:
             info=words.TOKENIZER_INFO,
             elem_id="train-tokenizer",
         )
-        self.vocabulary = gr.Slider(
+        self.vocabulary = Slider(
             260,
             MOST_VOCABULARY,
             1_024,
@@ -97,7 +106,7 @@ class FormLayout:
             info=words.SIZE_INFO,
             elem_id="train-size",
         )
-        self.context = gr.Slider(
+        self.context = Slider(
             8,
             1_024,
             PRESETS[USUAL_SIZE]["n_positions"],
@@ -107,7 +116,7 @@ class FormLayout:
             elem_id="train-context",
             elem_classes="gd-full",
         )
-        self.dropout = gr.Slider(
+        self.dropout = Slider(
             0,
             0.5,
             PRESETS[USUAL_SIZE]["dropout"],
@@ -128,13 +137,13 @@ class FormLayout:
             elem_id="train-budget",
             elem_classes="gd-full",
         )
-        self.minutes = gr.Slider(
+        self.minutes = Slider(
             0.5, 30, 2, step=0.5, label=words.MINUTES, info=words.MINUTES_INFO, elem_id="train-minutes"
         )
-        self.steps = gr.Number(
+        self.steps = Number(
             600, label=words.STEPS, info=words.STEPS_INFO, precision=0, visible=False, elem_id="train-steps"
         )
-        self.epochs = gr.Number(
+        self.epochs = Number(
             4, label=words.EPOCHS, info=words.EPOCHS_INFO, visible=False, elem_id="train-epochs"
         )
         with gr.Column(elem_classes="gd-full"):
@@ -145,14 +154,14 @@ class FormLayout:
                 info=words.OPTIMIZER_INFO,
                 elem_id="train-optimizer",
             )
-            self.batch = gr.Slider(
+            self.batch = Slider(
                 1, 128, 12, step=1, label=words.BATCH, info=words.BATCH_INFO, elem_id="train-batch"
             )
-            with gr.Row():
-                self.rate = gr.Number(
+            with gr.Row(elem_classes="gd-pair"):
+                self.rate = Number(
                     0, label=words.RATE, info=words.RATE_INFO, min_width=120, elem_id="train-rate"
                 )
-                self.seed = gr.Number(
+                self.seed = Number(
                     1337,
                     label=words.SEED,
                     info=words.SEED_INFO,
@@ -203,16 +212,15 @@ class LiveLayout:
                 with gr.Column(min_width=240):
                     SafeHTML(section(words.LIVE))
                     self.whose = SafeHTML(elem_id="train-whose")
-                with gr.Column(min_width=240):
-                    with gr.Row(elem_classes="gd-actions gd-live-actions"):
-                        with gr.Row(
-                            elem_classes="gd-actions", elem_id="train-actions", visible=False
-                        ) as self.actions:
-                            self.pause = gr.Button(words.PAUSE, elem_id="train-pause")
-                            self.resume = gr.Button(words.RESUME, elem_id="train-resume")
-                            self.stop = gr.Button(words.STOP, variant="stop", elem_id="train-stop")
-                        self.link = gr.Button(words.LINK, elem_classes="gd-quiet", elem_id="train-link")
                     self.note = SafeHTML(elem_id="train-note")
+                with gr.Row(elem_classes="gd-actions"):
+                    with gr.Row(
+                        elem_classes="gd-actions", elem_id="train-actions", visible=False
+                    ) as self.actions:
+                        self.pause = gr.Button(words.PAUSE, elem_id="train-pause")
+                        self.resume = gr.Button(words.RESUME, elem_id="train-resume")
+                        self.stop = gr.Button(words.STOP, variant="stop", elem_id="train-stop")
+                    self.link = gr.Button(words.LINK, elem_classes="gd-quiet", elem_id="train-link")
             with gr.Row(elem_classes="gd-split-right"):
                 with gr.Column():
                     self.view = RunView(

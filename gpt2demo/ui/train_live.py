@@ -6,7 +6,7 @@ from typing import Any
 from gpt2demo.errors import ConfigError, NotFoundError, UserError
 from gpt2demo.figures.curves import Curve, loss_figure
 from gpt2demo.inspection.capture import capture
-from gpt2demo.runs.live import view
+from gpt2demo.runs.live import bits_per_character, view
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.text.display import display_tokens
 from gpt2demo.training.folder import RunFolder
@@ -44,7 +44,7 @@ class Live:
             return self.services.store.view(run, after)
         except UserError as error:  # the view shows this sentence and asks no more
             status = {"state": "failed", "message": str(error)}
-            name = run if isinstance(run, str) else ""
+            name = run.encode("utf-8", "replace").decode() if isinstance(run, str) else ""
             return {"run": name, "steps": [], "samples": [], "status": status, "snapshots": []}
 
     def whose(self, owner: str, ref: ModelRef) -> tuple[Safe, bool]:
@@ -53,7 +53,8 @@ class Live:
         own = ref.run_id is not None and self.services.store.owns(owner, ref.run_id)
         note = words.STARTER_NOTE if ref.run_id is None else words.OWN_NOTE if own else words.WATCH_NOTE
         named = tag("h3", about.title)
-        return tag("div", named, hint(note), class_="gd-whose", data_run=ref.run_id), own
+        mine = " gd-whose-own" if own else ""  # "it goes on" is said only while it does
+        return tag("div", named, hint(note), class_=f"gd-whose{mine}", data_run=ref.run_id), own
 
     def heads(self, ref: ModelRef, probe: Any) -> tuple[str, Safe]:
         """The attention of all heads on the probe sentence. → value of a HeadGrid, a line about it"""
@@ -136,13 +137,23 @@ def curve(title: str, folder: RunFolder) -> Curve:
 
 def results(folders: list[tuple[str, RunFolder]]) -> Safe:
     """A table of what the runs were and how they ended."""
-    head = ("run", "size", "optimizer", "tokens are", "steps", "time", "loss", "bits per character")
+    head = (
+        "run",
+        "size",
+        "optimizer",
+        "tokens are",
+        "steps",
+        "time",
+        "validation loss",
+        "bits per character",
+    )
     rows = [tag("tr", *(tag("th", name, scope="col") for name in head))]
     for title, folder in folders:
         facts = folder.facts()
         status = view(folder, -1)["status"]
-        loss = status["best_val_loss"]
-        bits = _bits(loss, facts.tokens, facts.characters)
+        final = status["final_val_loss"]  # of the model that was kept, over all of the held-out text
+        loss = status["best_val_loss"] if final is None else final
+        bits = bits_per_character(loss, facts.tokens, facts.characters)
         cells = (
             facts.preset,
             facts.training.optimizer,
@@ -155,8 +166,3 @@ def results(folders: list[tuple[str, RunFolder]]) -> Safe:
         rows.append(tag("tr", tag("th", title, scope="row"), *(tag("td", cell) for cell in cells)))
     table = tag("table", tag("thead", rows[0]), tag("tbody", *rows[1:]), class_="gd-results")
     return tag("div", table, class_="gd-scroll")
-
-
-def _bits(loss: float | None, tokens: int, characters: int) -> float | None:
-    """Nats per token → bits per character, which do not depend on the tokenizer."""
-    return None if loss is None or not tokens or not characters else loss / math.log(2) * tokens / characters

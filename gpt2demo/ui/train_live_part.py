@@ -9,7 +9,7 @@ from gpt2demo.runs.models import ModelRef
 from gpt2demo.ui.components import run_value
 from gpt2demo.ui.escape import tag
 from gpt2demo.ui.guard import guarded
-from gpt2demo.ui.page import Page
+from gpt2demo.ui.page import Page, said
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, notice
 from gpt2demo.ui.train_layout import LiveLayout
@@ -124,7 +124,7 @@ class LivePart:
     def snapshot(self, ref: str, probe: str, event: gr.EventData) -> tuple[Any, Any]:
         """The heads as they are at the step whose weights have just been kept."""
         wanted = ModelRef.parse(ref)
-        if getattr(event, "run", None) != (wanted.run_id or STARTER) or wanted.step is not None:
+        if said(event, "run") != (wanted.run_id or STARTER) or wanted.step is not None:
             return gr.skip(), gr.skip()
         return self._picture(wanted, probe)
 
@@ -162,9 +162,9 @@ class LivePart:
     @guarded
     def finished(self, ref: str, chosen: Any, across: Any, event: gr.EventData) -> tuple[Any, ...]:
         """Says what to do with a finished model, and draws the comparison with its whole curve."""
-        state = getattr(event, "state", "")
-        said = hint(words.FINISHED) if state in ("done", "stopped") else ""
-        return said, *self.live.compare(chosen, across)
+        state = said(event, "state")
+        ended = state in ("done", "stopped")
+        return hint(words.FINISHED) if ended else "", *self.live.compare(chosen, across)
 
     @guarded
     def compare(self, chosen: Any, across: Any) -> tuple[Any, Any]:

@@ -2,12 +2,13 @@
 
 from gpt2demo.errors import UserError
 from gpt2demo.text.display import display_token
+from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.estimate import Pace
 from gpt2demo.ui.components import strip_value, token_line
 from gpt2demo.ui.escape import Safe, tag
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, notice, pieces, stats
-from gpt2demo.ui.train_form import Plan
+from gpt2demo.ui.train_form import Planned
 
 SHOWN_NOTICES = 4
 HOPELESS = 100_000_000  # parameters from which training here is a thought experiment
@@ -20,9 +21,9 @@ def refusal(error: UserError) -> Safe:
     return notice(f"{error.got} {error.needed}", kind, todo=error.todo)
 
 
-def text_report(plan: Plan) -> Safe:
+def text_report(planned: Planned) -> Safe:
     """What the text holds, as it looks through the tokenizer, and what to expect of it."""
-    facts = plan.report
+    facts = planned.report
     several = f"of {facts.documents:,} documents" if facts.documents > 1 else "of 1 document"
     numbers = stats(
         [
@@ -34,7 +35,7 @@ def text_report(plan: Plan) -> Safe:
             ("lines", f"{facts.lines:,}", f"{facts.distinct_characters:,} different characters"),
         ]
     )
-    changes = [f"{d.name}: {said}" for d in plan.corpus.documents for said in d.notices]
+    changes = [f"{d.name}: {said}" for d in planned.run.corpus.documents for said in d.notices]
     more = len(changes) - SHOWN_NOTICES
     return pieces(
         numbers,
@@ -44,76 +45,76 @@ def text_report(plan: Plan) -> Safe:
     )
 
 
-def first_lines(plan: Plan) -> str:
+def first_lines(planned: Planned) -> str:
     """The beginning of the text as the value of a TokenStrip."""
-    ids = [token for line in plan.report.first_lines_tokens for token in line]
-    exact = [plan.tokenizer.token_bytes(token) for token in ids]
+    ids = [token for line in planned.report.first_lines_tokens for token in line]
+    exact = [planned.run.tokenizer.token_bytes(token) for token in ids]
     return strip_value(token_line(display_token(data, 24), data=data) for data in exact)
 
 
-def model_report(plan: Plan, memory_bytes: int) -> Safe:
+def model_report(planned: Planned, memory_bytes: int) -> Safe:
     """How big the model is, and whether this machine can hold its training."""
-    fits = plan.memory <= memory_bytes
+    fits = planned.memory <= memory_bytes
     return pieces(
         stats(
             [
-                (words.PARAMETERS, millions(plan.parameters), "numbers that it learns"),
-                (words.MEMORY, size(plan.memory), f"while it learns; a run may use {size(memory_bytes)}"),
+                (words.PARAMETERS, millions(planned.parameters), "numbers that it learns"),
+                (words.MEMORY, size(planned.memory), f"while it learns; a run may use {size(memory_bytes)}"),
             ]
         ),
-        notice(words.TOO_BIG, "warning") if plan.parameters > HOPELESS else None,
-        None if fits else notice(f"It needs {size(plan.memory)} of memory, too much here.", "error"),
+        notice(words.TOO_BIG, "warning") if planned.parameters > HOPELESS else None,
+        None if fits else notice(f"It needs {size(planned.memory)} of memory, too much here.", "error"),
     )
 
 
-def estimate(plan: Plan, pace: Pace, waiting: int) -> Safe:
+def estimate(planned: Planned, pace: Pace, waiting: int) -> Safe:
     """What the budget buys on this machine, in sentences."""
-    config = plan.training
-    if config.minutes is None:
-        steps = config.steps or 1
-        budget = (
-            f"{steps:,} {'steps take' if steps > 1 else 'step takes'} about {duration(pace.seconds(steps))}"
-        )
-    elif pace.step > 60 * config.minutes:
-        steps = 1
-        budget = f"{duration(60 * config.minutes).capitalize()} are too short: it makes a single step"
-    else:
-        steps = pace.steps(60 * config.minutes)
-        budget = (
-            f"In {duration(60 * config.minutes)} about {rounded(steps)} {'steps' if steps > 1 else 'step'}"
-        )
-    epochs = plan.report.epochs(steps, config.batch_size, config.length)
+    config = planned.run.training
+    steps, budget = _budget(config, pace)
+    epochs = planned.report.epochs(steps, config.batch_size, config.length)
     read = config.batch_size * config.length
     lines = [
         f"{budget}: {times(epochs)} through the text. Each step reads {config.batch_size} passages of "
         f"{config.length} tokens and costs about {short(pace.step)}."
     ]
     if epochs > REPEATS_THAT_HELP:
-        until = REPEATS_THAT_HELP * plan.report.train_tokens / read * pace.step
+        until = REPEATS_THAT_HELP * planned.report.train_tokens / read * pace.step
         lines.append(
             f"After about {duration(until)} it has read everything {REPEATS_THAT_HELP} times: from then on "
             "watch the validation loss, it may rise again (overfitting)."
-        )
-    if pace.measured:
-        source = "Measured on this server with a throwaway model."
-    else:
-        source = "Reckoned, not measured: a rough figure."
-    if waiting:
-        source += (
-            " Another run is training now; yours begins when it is its turn."
-            if waiting == 1
-            else f" {waiting} runs come before yours."
         )
     name = "Muon" if config.optimizer == "muon" else "AdamW"
     how = f"{name}, highest learning rate {config.learning_rate:.2g}, seed {config.seed}."
     return tag(
         "div",
         *(tag("p", line) for line in lines),
-        hint(source),
+        hint(_source(pace, waiting)),
         tag("p", how, class_="gd-hint gd-full"),
         class_="gd-estimate",
         role="status",
     )
+
+
+def _budget(config: TrainingConfig, pace: Pace) -> tuple[int, str]:
+    """How many steps the run will make, and the beginning of the sentence that says so."""
+    if config.minutes is None:
+        steps = config.steps or 1
+        verb = "steps take" if steps > 1 else "step takes"
+        return steps, f"{steps:,} {verb} about {duration(pace.seconds(steps))}"
+    seconds = 60 * config.minutes
+    if pace.step > seconds:
+        return 1, f"{duration(seconds).capitalize()} are too short: it makes a single step"
+    steps = pace.steps(seconds)
+    return steps, f"In {duration(seconds)} about {rounded(steps)} {'steps' if steps > 1 else 'step'}"
+
+
+def _source(pace: Pace, waiting: int) -> str:
+    """Where the figures come from, and what comes before the run."""
+    known = "Measured on this server with a throwaway model."
+    source = known if pace.measured else "Reckoned, not measured: a rough figure."
+    if waiting == 1:
+        return f"{source} Another run is training now; yours begins when it is its turn."
+    return f"{source} {waiting} runs come before yours." if waiting else source
 
 
 def rounded(count: int) -> str:

@@ -50,9 +50,10 @@ class TrainTab:
         started = form.start.click(
             self.start, [page.owner, form.nonce, *form.controls], [page.ref, shown.view], js=CLICK, **QUIET
         )
-        started.then(lambda: "", None, form.said, **QUIET)
+        for ended in (started.success, started.failure):  # `then` is not called after a failure
+            ended(lambda: "", None, form.said, **QUIET)
         started.success(None, None, None, js=SHOW_LIVE)
-        shown.view.finished(self.form_part.measure, form.controls, form.estimate, **QUIET)  # free again
+        shown.view.finished(self.form_part.measure_after, form.controls, form.estimate, **QUIET)  # free again
 
     def tab(self) -> Tab:
         """How the frame brings the tab up to date."""
@@ -66,5 +67,6 @@ class TrainTab:
     @guarded
     def start(self, owner: str, nonce: str, *values: Any) -> tuple[str, str]:
         """Starts the run that the form describes. → the model in hand, the run to watch"""
-        run = self.form_part.planner.plan(Form.of(values)).start(self.page.services.manager, owner, nonce)
+        plan = self.form_part.planner.plan(Form.of(values)).run
+        run = self.page.services.manager.create_and_start(owner, nonce, plan)
         return f"run:{run}", run_value(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -29,6 +30,7 @@ FLAGS = [
     "--disable-sync",
 ]
 LOCAL_SCHEMES = ("data", "blob", "about")
+PATIENCE = 20_000  # milliseconds in which anything must come true, also on a machine that is busy
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +42,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("GPT2DEMO_REQUIRE_BROWSER") == "1":
             pytest.fail(reason + ", and GPT2DEMO_REQUIRE_BROWSER=1 asks for one")
         pytest.skip(reason)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield browser
@@ -84,6 +87,21 @@ def served(command: list[str], *, timeout: float = 60, **environment: str) -> It
 def gallery() -> Iterator[str]:
     """The address of a page that shows every shared component."""
     with served([sys.executable, "tests/browser/gallery.py"]) as address:
+        yield address
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the real page, with a folder for runs that is empty at first."""
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "app.py", "--runs", str(runs), "--port", str(free_port())]
+    with served(command) as address:
         yield address
 
 

@@ -72,6 +72,9 @@ def test_two_clicks_are_one_run_that_is_watched_paused_resumed_and_stopped(train
     page.locator("#train-stop").click()
     state(page, "stopped|done")
     state(watcher, "stopped|done")
+    said = re.compile(r"^(Stopped|Finished) after \d+ steps?[^.]*\.$")  # and not "Finished. Finished after …"
+    expect(page.locator("#train-run .gd-run-status")).to_have_text(said)
+    expect(page.locator("#train-run .gd-stats")).to_contain_text("over all the held-out text")
     expect(page.locator("#train-note")).to_contain_text("The model is kept", timeout=PATIENCE)
     page.locator("#train-compare-runs input").click()
     expect(page.get_by_role("option", name=re.compile("Cats"))).to_have_count(1)

@@ -2,33 +2,13 @@
 
 import random
 import re
-import socket
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import served
-
 pytestmark = pytest.mark.browser
 SLOW = 120_000  # milliseconds; a busy machine must not fail the test
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    """The real page, with an empty folder for runs."""
-    runs = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "app.py", "--runs", str(runs), "--port", str(free_port())]
-    with served(command) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

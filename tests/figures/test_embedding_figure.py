@@ -98,6 +98,19 @@ def test_the_searched_token_and_its_neighbours_stand_out_in_2d_and_3d() -> None:
         assert [(n["x"], n["y"], n["text"]) for n in notes] == [(4.0, 5.0, "·the"), (2.0, 3.0, "ing 0.91")]
 
 
+def test_labels_of_points_that_touch_stand_apart_and_lines_lead_to_those_farther_off() -> None:
+    count = 9
+    points = np.zeros((count, 2)) + [[3.0, 2.0]]
+    points[-1] = [-3.0, -2.0]
+    tokens = [f"token{i}" for i in range(count)]
+    figure = sent(embedding_figure(points, tokens, ["byte"] * count, highlight=list(enumerate(tokens))))
+    labels = figure["layout"]["annotations"]
+    places = {(one["xanchor"], one["yanchor"], one.get("yshift"), one.get("ay")) for one in labels[:-1]}
+    assert len(places) == count - 1, "eight labels of one point, no two at the same place"
+    assert [one["showarrow"] for one in labels] == [False] * 4 + [True] * 4 + [False]
+    assert labels[0]["yanchor"] == labels[-1]["yanchor"] == "bottom", "where nothing is in the way"
+
+
 def test_hostile_tokens_are_drawn_and_not_obeyed() -> None:
     count = len(HOSTILE)
     points = np.arange(count * 2).reshape(count, 2)

@@ -187,7 +187,7 @@ def test_an_error_in_the_model_frees_the_lock(model):
     assert not lock.locked()
 
 
-@pytest.mark.parametrize("prompt", [[], [41], [-1], [0, 10**30]])
+@pytest.mark.parametrize("prompt", [[], [41], [-1], [0, 10**30], [1.5]])
 def test_ids_that_the_model_does_not_know_are_refused_at_once(model, prompt):
     with pytest.raises(TextError):
         generate(model, prompt, SamplingConfig())

@@ -1,6 +1,7 @@
 """Sampling: each rule keeps exactly what it says, agrees with transformers, and the draw is fair."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -184,6 +185,19 @@ def test_a_setting_out_of_range_is_refused_with_what_works(wrong):
     with pytest.raises(LimitError) as error:
         SamplingConfig(**wrong)
     assert error.value.got and error.value.needed and error.value.todo
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "seed", "max_new_tokens"])
+@pytest.mark.parametrize("wrong", [-1, -(10**400), 10**400, math.nan, math.inf, "0.5", None, [1], True])
+def test_the_value_that_a_refusal_recommends_works(name, wrong):
+    try:
+        SamplingConfig(**{name: wrong})
+    except LimitError as error:
+        recommended = re.findall(r"[\d.,e-]+", error.todo)[-1].rstrip(".").replace(",", "")
+        read = float if name in ("temperature", "top_p") else int
+        SamplingConfig(**{name: read(recommended)})
+    else:
+        assert wrong is None and name in ("top_k", "top_p"), "only None switches a rule off"
 
 
 def test_the_ends_of_every_range_are_allowed():

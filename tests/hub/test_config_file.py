@@ -121,7 +121,7 @@ def test_a_config_that_is_not_there_is_missed(tmp_path):
         ({"n_embd": 7.5}, LimitError, "n_embd is 7.5"),
         ({"n_embd": True}, LimitError, "n_embd is True"),
         ({"n_embd": "768"}, LimitError, "n_embd is '768'"),
-        ({"n_embd": None}, LimitError, "n_embd is None"),
+        ({"n_embd": None}, LimitError, "n_embd is not given"),
         ({"n_inner": 10**9}, LimitError, "n_inner is 1000000000"),
         ({"layer_norm_epsilon": -1}, LimitError, "layer_norm_epsilon is -1"),
         ({"resid_pdrop": 7}, LimitError, "dropout is 7"),

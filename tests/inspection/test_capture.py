@@ -8,8 +8,9 @@ import torch
 from transformers import GPT2Config as ReferenceConfig
 from transformers import GPT2LMHeadModel
 
-from gpt2demo.errors import LimitError, TextError
+from gpt2demo.errors import ConfigError, LimitError, TextError
 from gpt2demo.inspection.capture import ON_REQUEST, capture, capture_bytes, watching
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.weights import to_gpt2_tensors
@@ -196,7 +197,7 @@ def test_the_predicted_cost_is_the_real_one(model):
     assert capture_bytes(model.config, T, ON_REQUEST) == sum(array.nbytes for array in arrays)
 
 
-@pytest.mark.parametrize("ids", [[], [V], [-1]])
+@pytest.mark.parametrize("ids", [[], [V], [-1], [1.5]])
 def test_ids_that_the_model_does_not_know_are_refused(model, ids):
     with pytest.raises(TextError):
         capture(model, ids)
@@ -216,3 +217,25 @@ def test_a_layer_that_runs_past_its_hook_is_noticed(model, monkeypatch):
     with pytest.raises(ValueError, match="compiled"):
         capture(model, IDS)
     assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("pattern", ["local", "strided", "global_local"])
+def test_a_pattern_is_captured_as_it_is_computed(pattern):
+    shape = GPT2Config(
+        vocab_size=V, n_positions=24, n_embd=C, n_layer=L, n_head=H, attention=pattern, attention_window=3
+    )
+    model, outputs = make_model(shape, seed=1).eval(), []
+    for block in model.h:
+        block.attn.attend.register_forward_hook(lambda module, args, output: outputs.append(output))
+    seen = capture(model, IDS, what=("values",))
+    for layer in range(L):
+        mixed = seen.attention[layer] @ seen.values[layer]
+        assert np.abs(mixed - outputs[layer][0].numpy()).max() < 1e-6
+    assert seen.attention[0, 0, 9, 5] == 0 or pattern != "local"
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "bigram"])
+def test_what_has_no_attention_says_so(architecture):
+    shape = GPT2Config(vocab_size=V, n_positions=24, n_embd=C, n_layer=L, n_head=H, architecture=architecture)
+    with pytest.raises(ConfigError, match=f"of the kind {architecture}"):
+        capture(make_model(shape).eval(), IDS)

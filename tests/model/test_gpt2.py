@@ -1,16 +1,17 @@
 """The core is GPT-2: it agrees with an independent implementation, and no token sees the future."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import GPT2Config as ReferenceConfig
 from transformers import GPT2LMHeadModel
 
-from gpt2demo.errors import ConfigError, FileError, LimitError, UserError
+from gpt2demo.errors import ConfigError, FileError, LimitError, TextError, UserError
 from gpt2demo.model.anatomy import count_parameters, flops_per_token, parameters_by_part
 from gpt2demo.model.attention import ScaledDotProductAttention, attention_weights
 from gpt2demo.model.cache import KVCache
 from gpt2demo.model.config import PRESETS, GPT2Config, preset
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.gpt2 import GPT2, check_ids
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 
 
@@ -187,3 +188,17 @@ def test_weights_that_do_not_fit_change_nothing(config, model):
         with pytest.raises(FileError):
             load_gpt2_tensors(model, tensors)
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
+
+
+@pytest.mark.parametrize("wrong", [[], [97], [-1], [0, 10**30], [1.5], [1, "2"], [None]])
+def test_ids_that_a_model_cannot_read_are_refused(wrong):
+    with pytest.raises(TextError) as refused:
+        check_ids(wrong, 97)
+    assert refused.value.got and refused.value.needed and refused.value.todo
+
+
+def test_more_ids_than_fit_are_refused_only_where_they_must_fit():
+    check_ids(range(97), 97)
+    check_ids(np.arange(24), 97, n_positions=24)
+    with pytest.raises(LimitError, match="25 tokens.*reads at most 24"):
+        check_ids([0] * 25, 97, n_positions=24)

@@ -16,7 +16,7 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, RunPlan
 
 STUB = Path(__file__).parent / "stub_worker.py"
 TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40
@@ -31,22 +31,22 @@ def until(condition: Callable[[], Any], *, seconds: float = 15.0) -> Any:
     return value
 
 
-def settings(kind: str = "char", text: str = TEXT, **changes: Any) -> dict[str, Any]:
-    """What `RunStore.create` needs for a run of a few thousand parameters."""
+def plan(kind: str = "char", text: str = TEXT, title: str = "Cats", **changes: Any) -> RunPlan:
+    """The plan of a run of a few thousand parameters. changes: of its training."""
     corpus = Corpus((document_from_text("cats.txt", text),))
     tokenizer = train_tokenizer(kind, corpus.texts, 300)
     model = GPT2Config(
         vocab_size=tokenizer.vocab_size, n_positions=16, n_embd=16, n_layer=2, n_head=2, dropout=0.0
     )
     numbers = {"steps": 30, "batch_size": 4, "threads": 1, "seed": 5} | changes
-    return {
-        "title": "Cats",
-        "preset": "nano",
-        "model": model,
-        "training": recipe("adamw", model, **numbers),
-        "corpus": corpus,
-        "tokenizer": tokenizer,
-    }
+    return RunPlan(
+        title=title,
+        preset="nano",
+        model=model,
+        training=recipe("adamw", model, **numbers),
+        corpus=corpus,
+        tokenizer=tokenizer,
+    )
 
 
 def stub(**options: float) -> Callable[[Path], list[str]]:
@@ -66,7 +66,7 @@ class Help:
     """What the tests of this folder use."""
 
     until = staticmethod(until)
-    settings = staticmethod(settings)
+    plan = staticmethod(plan)
     stub = staticmethod(stub)
     give_weights = staticmethod(give_weights)
 

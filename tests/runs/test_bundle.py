@@ -17,7 +17,7 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.training.checkpoint import FILES
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.worker import Worker
-from tests.runs.conftest import settings
+from tests.runs.conftest import plan
 
 STEPS, STOPPED, BEFORE = 30, 14, 10
 
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
     """A run that was left at two places, so that it has two checkpoints; and how it would have ended."""
     threads = torch.get_num_threads()
     store = RunStore(tmp_path_factory.mktemp("home") / "runs")
-    folder = store.folder(store.create("a" * 32, **settings()))
+    folder = store.folder(store.create("a" * 32, plan()))
     train(folder, until=BEFORE - 2)  # it leaves two steps after it was asked to
     train(folder, until=STOPPED - 2)
     kept = folder.path.with_name("kept")

@@ -14,7 +14,8 @@ from gpt2demo.errors import NotFoundError
 from gpt2demo.generation.engine import generate
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.hub.manifest import read_manifest
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.baselines import make_model
+from gpt2demo.runs.export import export_zip
 from gpt2demo.runs.imported import import_source
 from gpt2demo.runs.live import view
 from gpt2demo.training.folder import RunFolder
@@ -41,12 +42,12 @@ def offline(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_a_run_taken_home_loads_elsewhere_and_goes_on_here(store, owner, help, tmp_path, kind):
-    id = store.create(owner, **help.settings(kind) | {"title": "Cats & dogs: ../é"})
+    id = store.create(owner, help.plan(kind, title="Cats & dogs: ../é"))
     folder = store.folder(id)
     assert train(folder, until=12).state == "interrupted"
     (folder.path / "checkpoints" / "step-000099.tmp").mkdir()
     (folder.path / "worker.log").write_text("private")
-    exported = store.export_zip(id, tmp_path / "out")
+    exported = export_zip(folder, tmp_path / "out")
     packed = exported.path
     assert exported.notices == ()
     assert (
@@ -94,13 +95,13 @@ def test_a_run_taken_home_loads_elsewhere_and_goes_on_here(store, owner, help, t
 
 
 def test_a_run_can_be_taken_home_while_it_is_trained(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     folder = store.folder(id)
     help.give_weights(folder, 1)
     with closing(sqlite3.connect(folder.path / "run.sqlite")) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO events (time, text) VALUES (0, 'not yet')")
-        packed = store.export_zip(id, tmp_path).path
+        packed = export_zip(folder, tmp_path).path
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path)
     with closing(sqlite3.connect(tmp_path / packed.stem / "run.sqlite")) as copy:
@@ -110,7 +111,7 @@ def test_a_run_can_be_taken_home_while_it_is_trained(store, owner, help, tmp_pat
 
 
 def test_a_checkpoint_that_is_just_being_replaced_is_passed_over(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     folder = store.folder(id)
     help.give_weights(folder, 20)
     for step in (8, 9, 20, 100):
@@ -118,7 +119,7 @@ def test_a_checkpoint_that_is_just_being_replaced_is_passed_over(store, owner, h
         (folder.path / "checkpoints" / f"step-{step:06d}" / "state.json").write_text("{}")
     gone = folder.path / "checkpoints" / "step-000100" / "weights.safetensors"
     gone.symlink_to("/nowhere")  # seen when the folder was listed, and gone when it is opened
-    with zipfile.ZipFile(store.export_zip(id, tmp_path).path) as archive:
+    with zipfile.ZipFile(export_zip(folder, tmp_path).path) as archive:
         top = f"cats-{id[:6].strip('-_')}/checkpoints"
         assert [name for name in archive.namelist() if "checkpoints" in name] == [
             f"{top}/step-000020/state.json",
@@ -127,10 +128,9 @@ def test_a_checkpoint_that_is_just_being_replaced_is_passed_over(store, owner, h
 
 
 def test_without_weights_there_is_nothing_to_take_home(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
-    for bad in (id, "a" * 16, "../x"):
-        with pytest.raises(NotFoundError):
-            store.export_zip(bad, tmp_path / "out")
+    id = store.create(owner, help.plan())
+    with pytest.raises(NotFoundError, match="no weights yet"):
+        export_zip(store.folder(id), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -142,18 +142,17 @@ def unpacked(packed, where):
 
 @pytest.mark.parametrize("kind", ["char", "word", "bpe"])
 def test_stock_transformers_writes_the_same_sixty_four_tokens(store, owner, help, tmp_path, kind):
-    settings = help.settings(kind)
-    shape = replace(settings["model"], n_positions=96)
-    id = store.create(owner, **settings | {"model": shape})
-    folder = store.folder(id)
-    model = GPT2(shape, seed=4).eval()
+    plan = help.plan(kind)
+    shape = replace(plan.model, n_positions=96)
+    folder = store.folder(store.create(owner, replace(plan, model=shape)))
+    model = make_model(shape, seed=4).eval()
     luck = torch.Generator().manual_seed(8)
     with torch.no_grad():  # so that what it writes is not the same token over and over
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=luck)
         model.wpe.weight *= 5
     folder.save_model(model, 7)
-    home = unpacked(store.export_zip(id, tmp_path / "out").path, tmp_path)
+    home = unpacked(export_zip(folder, tmp_path / "out").path, tmp_path)
 
     text = "the cat sat on the log"
     ids = folder.tokenizer().encode(text)
@@ -173,9 +172,9 @@ def test_stock_transformers_writes_the_same_sixty_four_tokens(store, owner, help
 
 
 def test_everything_in_an_export_is_on_its_list(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
-    train(store.folder(id), until=4)
-    home = unpacked(store.export_zip(id, tmp_path / "out").path, tmp_path)
+    folder = store.folder(store.create(owner, help.plan()))
+    train(folder, until=4)
+    home = unpacked(export_zip(folder, tmp_path / "out").path, tmp_path)
     manifest = read_manifest(home / "MANIFEST.json")
     names = {p.relative_to(home).as_posix() for p in home.rglob("*") if p.is_file()}
     assert names == {*manifest.files, "MANIFEST.json"}
@@ -186,11 +185,10 @@ def test_everything_in_an_export_is_on_its_list(store, owner, help, tmp_path):
 def test_what_gpt2s_format_cannot_express_says_so_and_is_refused_by_others(
     store, owner, help, tmp_path, variant
 ):
-    settings = help.settings()
-    id = store.create(owner, **settings | {"model": replace(settings["model"], **variant)})
-    folder = store.folder(id)
-    folder.save_model(GPT2(folder.config(), seed=1), 3)
-    exported = store.export_zip(id, tmp_path / "out")
+    plan = help.plan()
+    folder = store.folder(store.create(owner, replace(plan, model=replace(plan.model, **variant))))
+    folder.save_model(make_model(folder.config(), seed=1), 3)
+    exported = export_zip(folder, tmp_path / "out")
     (notice,) = exported.notices
     assert "GPT-2's format cannot express this model" in notice and next(iter(variant)) in notice
     home = unpacked(exported.path, tmp_path)
@@ -204,11 +202,10 @@ def test_what_gpt2s_format_cannot_express_says_so_and_is_refused_by_others(
 
 @pytest.mark.parametrize("variant", [{"bias": False}, {"positions": "sinusoidal"}, {"activation": "relu"}])
 def test_what_gpt2s_format_can_express_loads_elsewhere(store, owner, help, tmp_path, variant):
-    settings = help.settings()
-    id = store.create(owner, **settings | {"model": replace(settings["model"], **variant)})
-    folder = store.folder(id)
-    folder.save_model(GPT2(folder.config(), seed=1), 3)
-    exported = store.export_zip(id, tmp_path / "out")
+    plan = help.plan()
+    folder = store.folder(store.create(owner, replace(plan, model=replace(plan.model, **variant))))
+    folder.save_model(make_model(folder.config(), seed=1), 3)
+    exported = export_zip(folder, tmp_path / "out")
     assert exported.notices == ()
     theirs = AutoModelForCausalLM.from_pretrained(unpacked(exported.path, tmp_path))
     ids = torch.tensor([[1, 2, 3, 4]])
@@ -217,10 +214,10 @@ def test_what_gpt2s_format_can_express_loads_elsewhere(store, owner, help, tmp_p
 
 
 def test_nothing_private_is_on_the_card(store, owner, help, tmp_path):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     help.give_weights(store.folder(id), 3)
     (store.root / id / "worker.log").write_text("private")
-    home = unpacked(store.export_zip(id, tmp_path / "out").path, tmp_path)
+    home = unpacked(export_zip(store.folder(id), tmp_path / "out").path, tmp_path)
     everything = b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
     for secret in (owner, str(tmp_path), "private"):
         assert secret.encode() not in everything

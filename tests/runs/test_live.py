@@ -6,7 +6,7 @@ import math
 import pytest
 
 from gpt2demo.errors import LimitError, NotFoundError
-from gpt2demo.runs.live import MOST_ROWS, view
+from gpt2demo.runs.live import MOST_ROWS, bits_per_character, view
 from gpt2demo.training.journal import Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainStep
@@ -36,7 +36,7 @@ def steps(many, *, start=0, interval=10):
 
 @pytest.fixture
 def run(store, owner, help):
-    return store.create(owner, **help.settings("bpe"))
+    return store.create(owner, help.plan("bpe"))
 
 
 def test_a_run_that_has_not_begun(store, run):
@@ -92,6 +92,20 @@ def test_the_best_need_not_be_the_latest(store, run):
     journal.tell(state="done", final_val_loss=1.5)
     assert store.summary(run).val_loss == 1.5 and store.summary(run).val_loss_is_final
     assert store.view(run, -1)["status"]["final_val_loss"] == 1.5
+
+
+def test_a_loss_of_nothing_is_the_best_there_is(store, run):
+    journal = store.folder(run).journal()
+    for step in list(steps(21)):
+        loss = None if step.val_loss is None else max(0, 10 - step.step) / 10
+        journal.add_steps([TrainStep(**vars(step) | {"val_loss": loss})])
+    status = store.view(run, -1)["status"]
+    assert (status["best_val_loss"], status["best_step"]) == (0.0, 10) and store.summary(run).val_loss == 0.0
+
+
+def test_bits_per_character_are_nats_per_token_in_another_unit():
+    assert bits_per_character(None, 10, 10) is None and bits_per_character(1.0, 0, 10) is None
+    assert bits_per_character(2.0, 50, 100) == pytest.approx(1.4427, abs=1e-4)
 
 
 def test_a_long_backlog_is_thinned_evenly_and_keeps_what_matters(store, run):

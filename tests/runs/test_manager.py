@@ -24,7 +24,7 @@ def begin(help):
 
     def make(manager, owner=None, **changes):
         owner = owner or new_owner()
-        return owner, manager.create_and_start(owner, new_owner(), **help.settings(**changes))
+        return owner, manager.create_and_start(owner, new_owner(), help.plan(**changes))
 
     return make
 
@@ -119,12 +119,12 @@ def test_only_so_many_wait_in_all(make_manager, store, begin, wait, help, monkey
 
 
 def test_two_start_clicks_are_one_run(make_manager, store, owner, wait, help):
-    manager, prepared = make_manager(), help.settings()
+    manager, plan = make_manager(), help.plan()
     ids, barrier = [], threading.Barrier(6)
 
     def click():
         barrier.wait()
-        ids.append(manager.create_and_start(owner, "click-1", **prepared))
+        ids.append(manager.create_and_start(owner, "click-1", plan))
 
     threads = [threading.Thread(target=click) for _ in range(6)]
     for thread in threads:
@@ -133,13 +133,13 @@ def test_two_start_clicks_are_one_run(make_manager, store, owner, wait, help):
         thread.join()
     assert len(ids) == 6 and len(set(ids)) == 1 == len(store.list(owner))
     wait(ids[0], "done")
-    assert manager.create_and_start(owner, "click-1", **prepared) == ids[0]  # also a late one
+    assert manager.create_and_start(owner, "click-1", plan) == ids[0]  # also a late one
     assert len(lives(store, ids[0])) == 1
-    assert manager.create_and_start(new_owner(), "click-1", **prepared) != ids[0]
-    assert manager.create_and_start(owner, "click-2", **prepared) != ids[0]
+    assert manager.create_and_start(new_owner(), "click-1", plan) != ids[0]
+    assert manager.create_and_start(owner, "click-2", plan) != ids[0]
     for bad in ("", "x" * 65, "a b", None, 5):
         with pytest.raises(ConfigError):
-            manager.create_and_start(owner, bad, **prepared)
+            manager.create_and_start(owner, bad, plan)
 
 
 def test_a_click_whose_run_could_not_be_made_may_be_repeated(store, make_manager, owner, help, monkeypatch):
@@ -147,19 +147,19 @@ def test_a_click_whose_run_could_not_be_made_may_be_repeated(store, make_manager
     create = store.create
     monkeypatch.setattr(store, "create", lambda *_, **__: (_ for _ in ()).throw(LimitError("a", "b", "c")))
     with pytest.raises(LimitError):
-        manager.create_and_start(owner, "click", **help.settings())
+        manager.create_and_start(owner, "click", help.plan())
     monkeypatch.setattr(store, "create", create)
-    id = create(owner, **help.settings(), nonce="click")
+    id = create(owner, help.plan(), nonce="click")
     store.folder(id).path.rename(store.root / ".unfinished" / id)  # the program ended while making it
-    again = manager.create_and_start(owner, "click", **help.settings())
+    again = manager.create_and_start(owner, "click", help.plan())
     assert again != id and store.summary(again).state in ("starting", "running", "done")
 
 
 def test_a_run_made_just_before_the_server_died_is_started_by_the_next_click(
     store, make_manager, owner, wait, help
 ):
-    id = store.create(owner, **help.settings(), nonce="click")
-    assert make_manager().create_and_start(owner, "click", **help.settings()) == id
+    id = store.create(owner, help.plan(), nonce="click")
+    assert make_manager().create_and_start(owner, "click", help.plan()) == id
     wait(id, "done")
 
 
@@ -341,7 +341,7 @@ def test_a_new_server_replaces_a_worker_that_died_while_there_was_none(
 
 def test_a_run_trained_by_the_command_line_is_not_trained_twice(make_manager, store, owner, wait, help):
     manager = make_manager(command=help.stub(steps=FOREVER))
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     folder = store.folder(id)
     with hold(folder.lock):
         folder.journal().tell(state="running")
@@ -447,7 +447,7 @@ def test_the_thread_ends_when_the_manager_is_closed(store):
 
 
 def test_a_number_that_another_process_got_is_not_our_worker(store, owner, help):
-    id = store.create(owner, **help.settings())
+    id = store.create(owner, help.plan())
     assert not works_on(os.getpid(), store.folder(id).path)
     assert not works_on(None, store.root) and not works_on(2**22 + 1, store.root)
 

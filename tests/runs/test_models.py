@@ -18,14 +18,14 @@ ID = "abcDEF0123_-xyzw"
 
 @pytest.fixture
 def run(store, owner, help):
-    return store.create(owner, **help.settings())
+    return store.create(owner, help.plan())
 
 
 @pytest.fixture
 def starter(store, owner, help, tmp_path):
     """A finished run, as it would come with the program."""
     path = tmp_path / "starter"
-    shutil.copytree(store.folder(store.create(owner, **help.settings("bpe"))).path, path)
+    shutil.copytree(store.folder(store.create(owner, help.plan("bpe"))).path, path)
     folder = RunFolder(path)
     folder.save_snapshot(help.give_weights(folder, 40, seed=1), 10)
     for step in range(0, 41, 10):
@@ -139,6 +139,21 @@ def test_the_newest_weights_are_read_again_when_they_change(models, run, store, 
     assert models.describe(replace(ref, step=1)).step == 1
 
 
+def test_weights_that_are_replaced_before_they_are_read_are_no_mistake(models, run, store, help, monkeypatch):
+    folder, ref = store.folder(run), ModelRef("run", run)
+    help.give_weights(folder, 1)
+    resolve = models._resolve
+
+    def slowly(*details):
+        found = resolve(*details)
+        if folder.newest_step() == 1:
+            help.give_weights(folder, 5)
+        return found
+
+    monkeypatch.setattr(models, "_resolve", slowly)
+    assert models.get(ref).step == 5
+
+
 def test_an_earlier_step_is_what_was_kept_of_it(models, run, store, help):
     folder = store.folder(run)
     early = help.give_weights(folder, 3, seed=3)
@@ -237,7 +252,7 @@ def test_while_a_worker_saves_all_the_time_no_step_gets_the_weights_of_another(m
 def test_the_models_used_longest_ago_are_forgotten(store, starter, help):
     refs = []
     for _ in range(3):
-        id = store.create(new_owner(), **help.settings())
+        id = store.create(new_owner(), help.plan())
         help.give_weights(store.folder(id), 1)
         refs.append(ModelRef("run", id))
     size = ModelStore(store, starter).get(refs[0]).memory

@@ -17,7 +17,7 @@ def real(make_manager):
 
 def test_a_killed_worker_goes_on_by_itself_where_it_was(real, store, owner, help):
     manager = real()
-    id = manager.create_and_start(owner, "click", **help.settings(steps=100_000, checkpoint_seconds=0.0))
+    id = manager.create_and_start(owner, "click", help.plan(steps=100_000, checkpoint_seconds=0.0))
     folder = store.folder(id)
     help.until(lambda: (folder.journal().status().checkpoint_step or 0) > 20, seconds=60)
     pid = store.index.get(id).pid
@@ -39,7 +39,7 @@ def test_a_killed_worker_goes_on_by_itself_where_it_was(real, store, owner, help
 
 
 def test_the_server_is_restarted_while_the_worker_imports_and_again_while_it_trains(real, store, owner, help):
-    id = real_id = real().create_and_start(owner, "click", **help.settings(steps=100_000))
+    id = real_id = real().create_and_start(owner, "click", help.plan(steps=100_000))
     folder = store.folder(real_id)
     pid = store.index.get(id).pid
     assert works_on(pid, folder.path) and not is_held(folder.lock)

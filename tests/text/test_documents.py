@@ -131,6 +131,19 @@ def test_broken_utf16_is_refused(data: bytes) -> None:
         read_document("a.txt", data)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", ["hello there", "Die Bäume grünen schön.\n" * 900, "Щ и x, 'y' and z\r\n" * 40]
+)
+def test_utf16_without_its_mark_is_recognised_and_can_be_named(text: str, encoding: str) -> None:
+    data = text.encode(encoding)
+    for named in (None, "cp1252"):
+        with pytest.raises(EncodingError, match="looks like UTF-16 without") as caught:
+            read_document("a.txt", data, named)
+        assert caught.value.guess == encoding and encoding in caught.value.todo
+    assert read_document("a.txt", data, caught.value.guess).text == text.replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [
@@ -146,7 +159,7 @@ def test_broken_utf16_is_refused(data: bytes) -> None:
         (b"\x7fELF", "program"),
         (b"ab\x00" * 100, "control characters"),
         (codecs.BOM_UTF16_LE + b"a\x00\x00\x00" * 50, "control characters"),
-        ("hello there".encode("utf-16-le"), "control characters"),
+        (b"\0\1" * 200, "control characters"),
     ],
 )
 @pytest.mark.parametrize("encoding", [None, "cp1252"])

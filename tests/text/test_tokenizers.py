@@ -205,9 +205,16 @@ def test_unseen_characters_are_named() -> None:
 @KINDS
 def test_half_a_surrogate_pair_is_refused_not_a_crash(tokenizer: Tokenizer) -> None:
     assert tokenizer.unknown("fox\ud800") == "\ud800"
-    with pytest.raises(TextError):
+    with pytest.raises(TextError, match="half a character") as caught:
         tokenizer.encode("fox\ud800")
+    assert "BPE" not in caught.value.todo, "no tokenizer can write it"
     train_tokenizer("bpe", ["fox\ud800"])
+
+
+def test_a_kind_of_tokenizer_that_does_not_exist_is_named_shortly() -> None:
+    with pytest.raises(ConfigError, match="There is no 'xxx") as caught:
+        train_tokenizer("x" * 5_000, [STORY])
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("size", [0, 259, 60_001, 10**6, 300.5, float("nan"), None, True, "1024"])

@@ -16,7 +16,7 @@ from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, RunPlan
 from gpt2demo.training.loop import TrainingState, TrainStep, new_state
 
 LENGTH = 16
@@ -108,8 +108,9 @@ def make_run_at(shape: GPT2Config, corpus: Corpus, tokenizer: Tokenizer) -> Make
     """(path, config, **changes) → the folder of a run that nobody has trained yet."""
 
     def make(path: Path, config: TrainingConfig, **changes: Any) -> RunFolder:
-        facts: dict[str, Any] = {"title": "Tales", "preset": "nano", "model": shape, "training": config}
-        return RunFolder.create(path, **facts | {"corpus": corpus, "tokenizer": tokenizer} | changes)
+        plan: dict[str, Any] = {"title": "Tales", "preset": "nano", "model": shape, "training": config}
+        plan |= {"corpus": corpus, "tokenizer": tokenizer}
+        return RunFolder.create(path, RunPlan(**plan | changes))
 
     return make
 

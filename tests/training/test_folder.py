@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gpt2demo.errors import ConfigError, FileError, NotFoundError, TextError
+from gpt2demo.errors import ConfigError, FileError, LimitError, NotFoundError, TextError
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import train_tokenizer
@@ -132,6 +132,15 @@ def test_a_foreign_run_json_is_refused_with_a_sentence(run, damage):
 
 
 @pytest.mark.parametrize(
+    "data", [{}, {"documents": [1]}, {"documents": [{"name": "a"}]}, {"documents": [{"notices": [], "b": 1}]}]
+)
+def test_a_foreign_corpus_json_is_refused_with_a_sentence(run, data):
+    write_json(run.path / "corpus.json", data)
+    with pytest.raises(FileError, match=r"corpus\.json of my run"):
+        run.corpus()
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"[1]", b"{", b"\xff\xfe{}", b"[" * 100_000, b'{"a":' + b"9" * 5000]
 )
 def test_damaged_json_is_refused_with_a_sentence(fast, content):
@@ -151,6 +160,15 @@ def test_a_prompt_that_the_model_could_not_read_is_refused_at_once(make_run, mak
     with pytest.raises(TextError, match="'Z'"):
         make_run("prompt", make_config(sample_prompt="the Zoo"))
     assert not (fast / "prompt").exists()
+
+
+def test_a_plan_that_cannot_be_carried_out_is_none(make_run, make_config, shape):
+    with pytest.raises(LimitError, match="reads at most 16"):
+        make_run("long", make_config(length=17))
+    with pytest.raises(ConfigError, match="no model size called 'tiny'"):
+        make_run("tiny", make_config(), preset="tiny")
+    with pytest.raises(ValueError, match="its tokenizer"):
+        make_run("foreign", make_config(), model=dataclasses.replace(shape, vocab_size=7))
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(fast, monkeypatch):

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from gpt2demo.errors import DivergedError
+from gpt2demo.model.baselines import make_model
+from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import IGNORED, Rows, TokenData, batch, encode_corpus, size
 from gpt2demo.text.tokenizers import train_tokenizer
+from gpt2demo.training import loop
 from gpt2demo.training.loop import cross_entropy, evaluate, new_state, train
 from gpt2demo.training.schedule import learning_rate_share
 
@@ -254,3 +257,50 @@ def test_a_text_of_one_window_is_enough(make_config, make_state, data):
     config = make_config(steps=3)
     tiny = TokenData(train=data.train[:17], validation=data.validation[:17])
     assert len(list(train(make_state(config), tiny, config, steps=3))) == 4
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"architecture": "lstm"},
+        {"architecture": "bigram"},
+        {"norm": "post", "positions": "rotary", "attention": "local", "attention_window": 4},
+        {"n_experts": 3, "positions": "none", "bias": False},
+    ],
+    ids=str,
+)
+def test_every_variant_learns(variant, optimizer, make_config, data, tokenizer):
+    config = make_config(optimizer, learning_rate=0.01 if optimizer == "adamw" else 0.03, steps=60)
+    shape = GPT2Config(
+        vocab_size=tokenizer.vocab_size,
+        n_positions=16,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        dropout=0.0,
+        **variant,
+    )
+    records = list(train(new_state(make_model(shape), config), data, config, steps=60))
+    assert records[-1].train_loss < 0.9 * records[0].train_loss
+
+
+def test_the_balance_of_the_experts_is_part_of_what_is_learned(make_config, data, tokenizer, monkeypatch):
+    config = make_config("adamw", steps=2)
+    shape = GPT2Config(
+        vocab_size=tokenizer.vocab_size,
+        n_positions=16,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        n_experts=3,
+        dropout=0.0,
+    )
+    gates, losses = [], []
+    for weight in (0.0, 10.0):
+        monkeypatch.setattr(loop, "BALANCE", weight)
+        state = new_state(make_model(shape), config)
+        losses.append(next(train(state, data, config, steps=2)).train_loss)
+        gates.append(state.model.h[0].mlp.router.gate.weight.grad.clone())
+        assert not state.model.h[0].mlp.router._forward_hooks
+    assert losses[0] == losses[1]  # what is told is the loss of the text alone
+    assert not torch.allclose(gates[0], gates[1])

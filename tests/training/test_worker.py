@@ -5,7 +5,6 @@ import errno
 import math
 import os
 import random
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,13 +12,14 @@ from safetensors.torch import load_file
 
 from gpt2demo.errors import BusyError, DivergedError, FileError
 from gpt2demo.model.weights import to_gpt2_tensors
-from gpt2demo.training import checkpoint, loop
+from gpt2demo.training import checkpoint
 from gpt2demo.training import worker as worker_module
+from gpt2demo.training.estimate import Pace, try_out
 from gpt2demo.training.files import read_json, write_json
 from gpt2demo.training.lock import hold, is_held
-from gpt2demo.training.loop import new_state, train
+from gpt2demo.training.loop import train
 from gpt2demo.training.schedule import milestones
-from gpt2demo.training.worker import Worker, steps_for
+from gpt2demo.training.worker import Worker
 
 
 @pytest.fixture(autouse=True)
@@ -350,53 +350,6 @@ def test_no_milestones_means_no_samples_and_no_snapshots(make_config, make_run):
     assert run.journal().samples() == [] and run.snapshot_steps() == (3,)
 
 
-class VirtualClock:
-    """A machine whose every update and evaluation takes a known time."""
-
-    def __init__(self, patch, *, update, evaluation):
-        self.now, self.updates = 0.0, 0
-        self.update, self.evaluation = update, evaluation
-        fake = SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
-        for module in (loop, worker_module):
-            patch.setattr(module, "time", fake)
-            patch.setattr(module, "evaluate", self.evaluate)
-        patch.setattr(loop, "_update", self.step)
-
-    def step(self, state, data, config, share, *, learn):
-        self.updates += 1
-        self.now += self.update * (5 if self.updates < 3 else 1)  # the first ones are slow, as they are
-        return 1.0, 1.0, 64
-
-    def evaluate(self, model, tokens, *, length, max_tokens):
-        self.now += self.evaluation
-        return loop.Evaluation(loss=1.0, accuracy=0.5, tokens=max_tokens)
-
-
-@pytest.mark.parametrize("update, evaluation", [(0.002, 0.0), (0.005, 0.02), (0.01, 0.05), (0.4, 0.2)])
-@pytest.mark.parametrize("seconds", [3.0, 60.0])
-def test_a_budget_in_minutes_buys_as_many_steps_as_fit(
-    seconds, update, evaluation, make_config, make_state, data, monkeypatch
-):
-    config = make_config(minutes=seconds / 60)
-    state = make_state(config)
-    before = to_gpt2_tensors(state.model)
-    clock = VirtualClock(monkeypatch, update=update, evaluation=evaluation)
-    steps = steps_for(state.model, data, config, seconds=seconds)
-    assert clock.now < max(2.5, 15 * update)  # finding out took a moment
-    clock.updates = 10
-    last = list(train(new_state(state.model, config), data, config, steps=steps))[-1]
-    assert 0.7 * seconds <= last.elapsed <= 1.2 * seconds
-    after = to_gpt2_tensors(state.model)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_however_little_time_there_is_one_step_is_made(make_config, make_state, data, monkeypatch):
-    config = make_config(minutes=0.05)
-    model = make_state(config).model
-    VirtualClock(monkeypatch, update=100.0, evaluation=30.0)
-    assert steps_for(model, data, config, seconds=3.0) == 1
-
-
 def test_three_seconds_of_training_take_about_three_seconds(make_config, make_run, monkeypatch):
     monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 0.25)
     run = make_run("run", make_config(minutes=0.05))
@@ -407,7 +360,7 @@ def test_three_seconds_of_training_take_about_three_seconds(make_config, make_ru
 
 def test_a_machine_that_became_slower_does_not_make_a_run_endless(make_config, make_run, monkeypatch):
     run = make_run("run", make_config(minutes=0.05))
-    monkeypatch.setattr(worker_module, "steps_for", lambda *_, **__: 5_000)
+    monkeypatch.setattr(worker_module, "try_out", lambda *_, **__: Pace(step=6e-4, look=0.0, measured=True))
     monkeypatch.setattr(worker_module, "OVERTIME", 0.1)
     worker, records = work(run, write_nothing)
     assert worker.outcome.state == "done" and records[-1].elapsed > 0.3
@@ -415,16 +368,24 @@ def test_a_machine_that_became_slower_does_not_make_a_run_endless(make_config, m
     assert run.status().final_val_loss is not None and run.newest_step() == records[-1].step + 1
 
 
-def test_a_plan_is_made_once(make_config, make_run, uninterrupted, results, monkeypatch):
-    config = make_config(minutes=5.0)
+def test_a_plan_is_made_once_and_making_it_leaves_no_trace(
+    make_config, make_run, uninterrupted, results, monkeypatch
+):
+    def try_out_but_say(*details, **options):
+        assert options.pop("seconds") == pytest.approx(0.3)  # a tenth of the budget
+        try_out(*details, **options, seconds=0.01)
+        return Pace(step=0.125, look=0.0, measured=True)
+
+    config = make_config(minutes=0.05)
     run = make_run("run", config)
-    monkeypatch.setattr(worker_module, "steps_for", lambda *_, seconds: 24 if seconds == 300 else 0)
-    worker = Worker(run, write_nothing)
+    monkeypatch.setattr(worker_module, "OVERTIME", 100.0)
+    monkeypatch.setattr(worker_module, "try_out", try_out_but_say)
+    worker = Worker(run, write_randomly)
     for record in worker.shift():
         if record.step == 9:
             worker.terminate()
     assert run.status().steps_planned == 24
-    monkeypatch.setattr(worker_module, "steps_for", lambda *_, **__: pytest.fail("planned anew"))
+    monkeypatch.setattr(worker_module, "try_out", lambda *_, **__: pytest.fail("planned anew"))
     worker, _ = work(run)
     assert worker.outcome.step == 24
     check_equal(run, uninterrupted(dataclasses.replace(config, steps=24, minutes=None)), results)

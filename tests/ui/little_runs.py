@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import gradio as gr
+import torch
 
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
@@ -19,7 +20,7 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, RunPlan
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.ui.page import Page, Services
 
@@ -27,18 +28,17 @@ ME, SOMEBODY = "m" * 22, "s" * 22  # secret tokens of two visitors
 TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40
 
 
-def settings(title: str = "Cats", name: str = "cats.txt") -> dict[str, Any]:
-    """What a store or a folder needs to make a run."""
+def plan(title: str = "Cats", name: str = "cats.txt") -> RunPlan:
+    """A run that could be started."""
     corpus = Corpus((document_from_text(name, TEXT),))
     tokenizer = train_tokenizer("char", corpus.texts)
     model = GPT2Config(
         vocab_size=tokenizer.vocab_size, n_positions=16, n_embd=16, n_layer=2, n_head=2, dropout=0.0
     )
     training = recipe("adamw", model, steps=30, batch_size=4, threads=1, seed=5)
-    return {
-        "title": title, "preset": "nano", "model": model, "training": training,
-        "corpus": corpus, "tokenizer": tokenizer,
-    }  # fmt: skip
+    return RunPlan(
+        title=title, preset="nano", model=model, training=training, corpus=corpus, tokenizer=tokenizer
+    )
 
 
 def learn(folder: RunFolder, *, steps: tuple[int, ...] = (0, 10, 30), state: str = "done") -> RunFolder:
@@ -63,7 +63,7 @@ def learn(folder: RunFolder, *, steps: tuple[int, ...] = (0, 10, 30), state: str
 
 def make_services(root: Path) -> Services:
     """The server's parts on an empty store, with a little starter model; nothing trains."""
-    starter = learn(RunFolder.create(root / "starter", **settings("Starter", "stories.txt")))
+    starter = learn(RunFolder.create(root / "starter", plan("Starter", "stories.txt")))
     store = RunStore(root / "runs")
     models = ModelStore(store, starter.path)
     return Services(store=store, manager=RunManager(store), models=models, samples=())
@@ -71,9 +71,25 @@ def make_services(root: Path) -> Services:
 
 def make_run(services: Services, owner: str = ME, title: str = "Cats", **how: Any) -> str:
     """A run that has learned. → its id"""
-    run = services.store.create(owner, **settings(title))
+    run = services.store.create(owner, plan(title))
     learn(services.store.folder(run), **how)
     return run
+
+
+def forget_runs(services: Services) -> None:
+    """Deletes what the two visitors have made."""
+    for owner in (ME, SOMEBODY):
+        for run in services.store.list(owner):
+            services.store.delete(owner, run.id)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small sums are fastest on one thread; what was set before is set again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from gpt2demo.runs.models import ModelRef
 from gpt2demo.ui.app import Header, build, chip
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import common as words
-from tests.ui.little_runs import ME, SOMEBODY, blocks, loops_closed, make_page, make_run, make_services
+from tests.ui.little_runs import (
+    ME,
+    SOMEBODY,
+    blocks,
+    forget_runs,
+    loops_closed,
+    make_page,
+    make_run,
+    make_services,
+)
 
 NOBODYS = "x" * 16
 
@@ -30,9 +39,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Services:
 @pytest.fixture
 def services(shared: Services) -> Iterator[Services]:
     yield shared
-    for owner in (ME, SOMEBODY):
-        for run in shared.store.list(owner):
-            shared.store.delete(owner, run.id)
+    forget_runs(shared)
 
 
 @pytest.fixture(scope="module")

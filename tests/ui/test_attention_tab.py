@@ -29,17 +29,15 @@ from gpt2demo.ui.escape import esc
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import attention as words
-from tests.ui.little_runs import blocks, make_page, make_run, make_services, said
+from tests.ui.little_runs import blocks, make_page, make_run, make_services, one_thread, said
 
 TYPED = "the cat sat"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module", autouse=True)
+def fast() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

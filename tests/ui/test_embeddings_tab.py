@@ -11,7 +11,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-import torch
 
 from gpt2demo.inspection.embeddings import neighbours, token_embeddings
 from gpt2demo.runs.models import ModelRef
@@ -21,17 +20,15 @@ from gpt2demo.ui.embeddings_parts import NEIGHBOURS, telling_token
 from gpt2demo.ui.embeddings_tab import EmbeddingsTab
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import embeddings as words
-from tests.ui.little_runs import blocks, make_page, make_run, make_services, said
+from tests.ui.little_runs import blocks, make_page, make_run, make_services, one_thread, said
 
 NOW = ("kind", False, True)  # colour, three dimensions, centred
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module", autouse=True)
+def fast() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

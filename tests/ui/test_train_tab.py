@@ -18,6 +18,7 @@ from gpt2demo.runs.models import ModelRef
 from gpt2demo.text.samples import SampleText
 from gpt2demo.training import estimate as trials
 from gpt2demo.training.estimate import Pace
+from gpt2demo.training.folder import command_for
 from gpt2demo.ui.components import run_value
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.text import train as words
@@ -85,11 +86,11 @@ def test_controls_stand_in_the_order_of_the_form(same_tab: TrainTab) -> None:
 
 
 def test_a_sample_is_reported_honestly(same_tab: TrainTab) -> None:
-    plan = same_tab.form_part.planner.plan(Form.of(values()))
-    report = text_report(plan)
+    planned = same_tab.form_part.planner.plan(Form.of(values()))
+    report = text_report(planned)
     assert f"{len(STORY):,}" in report and "of 1 document" in report
     assert "learn the text by heart" in report
-    strip = first_lines(plan).splitlines()
+    strip = first_lines(planned).splitlines()
     assert json.loads(strip[1])["t"] == "T" and json.loads(strip[4])["t"] == "·"
 
 
@@ -100,6 +101,11 @@ def test_looking_answers_every_part_of_the_form(same_tab: TrainTab) -> None:
     assert words.TRYING in time
 
 
+def test_a_prompt_that_the_model_could_not_read_is_refused_while_it_is_typed(same_tab: TrainTab) -> None:
+    report, *_ = same_tab.form_part.look(*values(prompt="Ünder"))
+    assert "Ü" in report and "gd-stats" not in report
+
+
 def test_uploads_are_read_at_once(same_tab: TrainTab, tmp_path: Path) -> None:
     paths = []
     for name in ("one.txt", "two.md"):
@@ -107,11 +113,11 @@ def test_uploads_are_read_at_once(same_tab: TrainTab, tmp_path: Path) -> None:
         path.write_text(STORY, encoding="utf-8")
         paths.append(str(path))
     form = Form.of(values(source="upload", files=paths))
-    plan = same_tab.form_part.planner.plan(form)
-    assert [document.name for document in plan.corpus.documents] == ["one.txt", "two.md"]
+    planned = same_tab.form_part.planner.plan(form)
+    assert [document.name for document in planned.run.corpus.documents] == ["one.txt", "two.md"]
     for path in paths:
         Path(path).unlink()
-    assert same_tab.form_part.planner.plan(form).corpus is plan.corpus
+    assert same_tab.form_part.planner.plan(form).run.corpus is planned.run.corpus
 
 
 def test_a_wrong_encoding_is_asked_about(same_tab: TrainTab, tmp_path: Path) -> None:
@@ -205,30 +211,30 @@ def test_whatever_a_stranger_sends_gets_a_sentence(
 
 
 def test_big_models_come_with_a_warning(same_tab: TrainTab) -> None:
-    plan = same_tab.form_part.planner.plan(Form.of(values(size="gpt2", batch=1)))
-    assert "graphics cards" not in model_report(plan, 10**12)  # 85 million in blocks, a tiny vocabulary
-    plan = same_tab.form_part.planner.plan(Form.of(values(size="gpt2-medium", batch=1)))
-    report = model_report(plan, 10**9)
+    planned = same_tab.form_part.planner.plan(Form.of(values(size="gpt2", batch=1)))
+    assert "graphics cards" not in model_report(planned, 10**12)  # 85 million in blocks, a tiny vocabulary
+    planned = same_tab.form_part.planner.plan(Form.of(values(size="gpt2-medium", batch=1)))
+    report = model_report(planned, 10**9)
     assert "graphics cards" in report and "too much here" in report
 
 
 def test_the_estimate_says_steps_epochs_and_when_overfitting_begins(same_tab: TrainTab) -> None:
-    plan = same_tab.form_part.planner.plan(Form.of(values(minutes=1.0)))
-    words_ = estimate(plan, Pace(step=0.01, look=0.0, measured=True), 0)
+    planned = same_tab.form_part.planner.plan(Form.of(values(minutes=1.0)))
+    words_ = estimate(planned, Pace(step=0.01, look=0.0, measured=True), 0)
     assert "In 1 minute about 6,000 steps" in words_ and "times through the text" in words_
     assert "overfitting" in words_ and "Measured" in words_
-    plan = same_tab.form_part.planner.plan(Form.of(values(budget="epochs", epochs=2)))
-    tokens = plan.report.train_tokens
-    assert plan.training.steps == round(2 * tokens / (12 * 16))
-    words_ = estimate(plan, Pace(step=0.01, look=0.0, measured=False), 2)
+    planned = same_tab.form_part.planner.plan(Form.of(values(budget="epochs", epochs=2)))
+    tokens = planned.report.train_tokens
+    assert planned.run.training.steps == round(2 * tokens / (12 * 16))
+    words_ = estimate(planned, Pace(step=0.01, look=0.0, measured=False), 2)
     assert "2.0 times through the text" in words_ and "rough" in words_ and "2 runs come before" in words_
 
 
 def test_a_budget_that_buys_nothing_says_so(same_tab: TrainTab) -> None:
-    plan = same_tab.form_part.planner.plan(Form.of(values(minutes=2.0)))
-    assert "2 minutes are too short" in estimate(plan, Pace(step=700.0, look=1.0, measured=False), 0)
-    plan = same_tab.form_part.planner.plan(Form.of(values(budget="steps", steps=1)))
-    assert "1 step takes about 12 minutes" in estimate(plan, Pace(step=700.0, look=1.0, measured=False), 0)
+    planned = same_tab.form_part.planner.plan(Form.of(values(minutes=2.0)))
+    assert "2 minutes are too short" in estimate(planned, Pace(step=700.0, look=1.0, measured=False), 0)
+    planned = same_tab.form_part.planner.plan(Form.of(values(budget="steps", steps=1)))
+    assert "1 step takes about 12 minutes" in estimate(planned, Pace(step=700.0, look=1.0, measured=False), 0)
 
 
 def test_nothing_is_tried_out_while_somebody_trains(tab: TrainTab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,8 +399,8 @@ def test_the_same_request_of_a_program_is_one_run(tab: TrainTab) -> None:
 
 
 def test_the_command_that_repeats_a_run_names_no_folder_of_this_machine(same_tab: TrainTab) -> None:
-    plan = same_tab.form_part.planner.plan(Form.of(values()))
-    assert plan.sources == ("A story",)
+    planned = same_tab.form_part.planner.plan(Form.of(values()))
+    assert "--text 'A story' --title" in command_for(planned.run, "out")
 
 
 def test_a_fault_is_not_taken_for_a_mistake() -> None:

@@ -1,6 +1,7 @@
 """The few custom parts that every tab shares."""
 
 from gpt2demo.ui.components.head_grid import HeadGrid, head_grid_value
+from gpt2demo.ui.components.numbers import Number, Slider
 from gpt2demo.ui.components.plot import PlotlyPlot, plot_value
 from gpt2demo.ui.components.run_view import RunView, run_value
 from gpt2demo.ui.components.safe_html import SafeHTML
@@ -15,9 +16,11 @@ from gpt2demo.ui.components.token_strip import (
 
 __all__ = [
     "HeadGrid",
+    "Number",
     "PlotlyPlot",
     "RunView",
     "SafeHTML",
+    "Slider",
     "TokenStrip",
     "head_grid_value",
     "plot_value",

@@ -41,12 +41,16 @@
     });
   }
 
+  /** Once a run has ended, its model is measured on all of the held-out text; until then on samples of it. */
+  const final = (s) => (FINISHED.has(s.state) && Number.isFinite(s.final_val_loss) ? s.final_val_loss : null);
+
   const NUMBERS = [
     ["step", (s) => (s.step === undefined || s.step === null ? "–" : GD.number(s.step)), (s) => (s.steps_planned ? `of ${GD.number(s.steps_planned)}` : "steps so far")],
     ["speed", (s, last) => GD.number(last?.[5]), () => "tokens per second"],
     ["time left", (s) => (FINISHED.has(s.state) ? "–" : GD.duration(s.time_left)), (s) => (FINISHED.has(s.state) ? "finished" : "about")],
-    ["validation loss", (s) => GD.number(s.val_loss, 3), (s) => (Number.isFinite(s.best_step) ? `nats per token · best at step ${GD.number(s.best_step)}` : "nats per token; lower is better")],
-    ["bits per character", (s) => GD.number(s.bits_per_character, 2), () => "lower is better"],
+    ["validation loss", (s) => GD.number(final(s) ?? s.val_loss, 3), (s) => (final(s) !== null ? "nats per token, over all the held-out text"
+      : Number.isFinite(s.best_step) ? `nats per token · best at step ${GD.number(s.best_step)}` : "nats per token; lower is better")],
+    ["bits per character", (s) => GD.number(final(s) !== null ? (s.bits_per_character * final(s)) / s.val_loss : s.bits_per_character, 2), () => "lower is better"],
     ["guesses right", (s) => (Number.isFinite(s.accuracy) ? GD.percent(s.accuracy) : "–"), () => "of next tokens it has not seen"],
   ];
 
@@ -192,7 +196,9 @@
     function say(name, message) {
       root.dataset.status = name;
       status.dataset.state = name;
-      const text = [WORDS[name] || name, message].filter(Boolean).join(". ").replace(/([.…!?])\. /g, "$1 ");
+      const word = WORDS[name] || name;
+      const said = (message || "").startsWith(word.split(" ")[0]) ? [message] : [word, message]; // nothing twice
+      const text = said.filter(Boolean).join(". ").replace(/([.…!?])\. /g, "$1 ");
       if (status.lastChild.textContent !== text) status.lastChild.textContent = text;
     }
 

@@ -3,7 +3,8 @@
   const flow = props.mode === "flow";
   const list = GD.el("div", { class: `gd-tokens gd-tokens-${flow ? "flow" : "strip"}`, role: "listbox",
     "aria-label": props.label, "aria-orientation": "horizontal" });
-  const line = flow ? 28 : 36;
+  const thumbs = matchMedia("(max-width: 640px), (pointer: coarse)").matches; // as in components.css
+  const line = flow ? (thumbs ? 38 : 28) : thumbs ? 41 : 36;
   list.style.minHeight = `${props.min_lines * line}px`;
   if (props.max_lines) list.style.maxHeight = `${props.max_lines * line}px`;
   const empty = GD.el("p", { class: "gd-tokens-empty", text: props.placeholder });

@@ -3,12 +3,15 @@
 NAME = "gpt2demo"
 SUBTITLE = "Train a real GPT-2 on your own text, write with it, and look inside it."
 MODEL_LABEL = "Model in hand"
-MODEL_INFO = "Everything on this page shows this model."
 STEP_LABEL = "As it was at step"
-STEP_INFO = "The same model at earlier moments of its training; the last one is the newest."
 MODE_LABEL = "Show"
 SIMPLE = "Simple"
 FULL = "Full"
 STARTER = "Starter"
+NOT_FOR_THIS_CONTROL = (
+    "A control was sent a value that it does not offer.",
+    "Each takes one of its choices, or a number of its range.",
+    "Choose again, or reload the page.",
+)
 LINK_UNKNOWN = "The run of this link is not here, or not any more. You see another model instead."
 TRAINING_MARK = "● training"

@@ -86,6 +86,7 @@ TITLE_INFO = "Empty: the name of the text."
 PROMPT = "Its samples begin with"
 PROMPT_INFO = "While it learns it shows what it can write. Empty: it begins by itself."
 TRYING = "Trying out how fast this machine is …"
+TOO_SHORT = "This text is too short to train on: see what is said about it under Text."
 START = "Start training"
 PREPARING = "Preparing the text and the model …"
 
