@@ -144,7 +144,7 @@ class Planner:
         )
 
     def _tokenizer(self, form: Form, key: Hashable, corpus: Corpus) -> Tokenizer:
-        size = whole(form.vocabulary) if form.tokenizer == "bpe" else 0
+        size = 0 if form.tokenizer == "char" else whole(form.vocabulary)
         kind = form.tokenizer if isinstance(form.tokenizer, str) else str(form.tokenizer)[:40]
         made: Tokenizer = self._tokenizers.get(
             (key, kind, repr(size)[:40]), lambda: train_tokenizer(kind, corpus.texts, size)

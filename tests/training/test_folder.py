@@ -165,7 +165,7 @@ def test_a_prompt_that_the_model_could_not_read_is_refused_at_once(make_run, mak
 def test_a_plan_that_cannot_be_carried_out_is_none(make_run, make_config, shape):
     with pytest.raises(LimitError, match="reads at most 16"):
         make_run("long", make_config(length=17))
-    with pytest.raises(ConfigError, match="no model size called 'tiny'"):
+    with pytest.raises(ConfigError, match="model size is 'tiny'"):
         make_run("tiny", make_config(), preset="tiny")
     with pytest.raises(ValueError, match="its tokenizer"):
         make_run("foreign", make_config(), model=dataclasses.replace(shape, vocab_size=7))

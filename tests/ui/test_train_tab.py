@@ -169,7 +169,7 @@ def test_an_empty_form_is_no_mistake_until_start(same_tab: TrainTab) -> None:
         ({"source": "upload", "files": 7}, TextError),
         ({"source": "upload", "files": ["/nowhere/at/all.txt"]}, TextError),
         ({"source": "paste", "pasted": {"a": 1}}, TextError),
-        ({"tokenizer": "word"}, ConfigError),
+        ({"tokenizer": "syllable"}, ConfigError),
         ({"tokenizer": ["char"]}, ConfigError),
         ({"tokenizer": "bpe", "vocabulary": 10**9}, LimitError),
         ({"tokenizer": "bpe", "vocabulary": None}, LimitError),
