@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from gpt2demo.runs.export import export_to, export_zip
 from gpt2demo.runs.imported import import_source
 from gpt2demo.runs.store import RunStore
 from gpt2demo.training.checkpoint import FILES
+from gpt2demo.training.config import recipe
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.worker import Worker
 from tests.runs.conftest import plan
@@ -134,6 +136,22 @@ def test_a_run_moves_twice_and_a_finished_one_stays_finished(home, tmp_path):
     assert first.status().state == "done" and first.status().final_val_loss == home[1].status().final_val_loss
     second = import_source(export_zip(first, tmp_path / "two").path, tmp_path / "second").folder
     assert same_end(home, second) and second.status() == first.status()
+
+
+@pytest.mark.parametrize(
+    "variant", [{}, {"architecture": "lstm"}, {"architecture": "bigram"}, {"n_experts": 3}, {"norm": "post"}]
+)
+def test_runs_of_every_kind_move(tmp_path, variant):
+    made = plan(steps=8)
+    model = replace(made.model, **variant)
+    training = recipe("muon", model, steps=8, batch_size=4, threads=1, seed=5)
+    store = RunStore(tmp_path / "runs")
+    folder = store.folder(store.create("a" * 32, replace(made, model=model, training=training)))
+    train(folder, until=2)
+    moved = import_source(export_zip(folder, tmp_path / "out").path, tmp_path / "moved").folder
+    assert moved.status().checkpoint_step == folder.newest_step() < 8
+    assert train(folder).step == train(moved).step == 8
+    assert same_end((None, folder), moved)
 
 
 def test_a_moved_run_belongs_to_who_moved_it(packed, tmp_path, home):

@@ -181,7 +181,16 @@ def test_everything_in_an_export_is_on_its_list(store, owner, help, tmp_path):
     assert manifest.damaged(home) == () and not manifest.is_newer
 
 
-@pytest.mark.parametrize("variant", [{"norm": "post"}, {"positions": "rotary"}, {"n_experts": 2}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"norm": "post"},
+        {"positions": "rotary"},
+        {"n_experts": 2},
+        {"architecture": "lstm"},
+        {"lm_head_bias": True},
+    ],
+)
 def test_what_gpt2s_format_cannot_express_says_so_and_is_refused_by_others(
     store, owner, help, tmp_path, variant
 ):
