@@ -11,6 +11,7 @@ from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.runs.keyed import KeyedLocks
+from gpt2demo.runs.live import steps_made
 from gpt2demo.runs.store import RunStore
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training.folder import RunFolder
@@ -214,8 +215,8 @@ def _stamp(file: Path) -> Stamp | None:
 def _measured(journal: Journal, step: int | None) -> tuple[int, float] | None:
     """The last validation loss that was measured up to a step, with its step."""
     status = journal.status()
-    last = journal.last_step()
-    if step is not None and last and step == last.step and status.final_val_loss is not None:
+    made = steps_made(status, journal.last_step())
+    if step is not None and step == made and status.final_val_loss is not None:
         return step, status.final_val_loss
     losses = [(r.step, r.val_loss) for r in journal.validation() if step is not None and r.step <= step]
     known = [(at, loss) for at, loss in losses if loss is not None]

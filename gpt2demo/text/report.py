@@ -36,11 +36,6 @@ class CorpusReport:
         """How many characters a token stands for on average: what BPE gains over characters."""
         return self.characters / self.tokens
 
-    @property
-    def tokens_per_character(self) -> float:
-        """The inverse of `characters_per_token`."""
-        return self.tokens / self.characters
-
     def epochs(self, steps: int, batch_size: int, length: int) -> float:
         """How many times a training goes through the text."""
         if self.train_rows is not None:

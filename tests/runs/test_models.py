@@ -284,6 +284,15 @@ def test_what_the_page_says_about_a_model(models, run, store, owner, help):
     assert (starter.title, starter.state, starter.step, starter.val_loss) == ("Starter", "done", 10, 2.75)
 
 
+def test_a_run_that_was_stopped_tells_its_loss_too(models, run, store, help):
+    folder = store.folder(run)
+    help.give_weights(folder, 21)  # the last record was written before the last update
+    folder.journal().add_steps([measured(step) for step in (0, 10, 20)])
+    folder.journal().tell(state="stopped", checkpoint_step=21, final_val_loss=2.25)
+    told = models.describe(ModelRef("run", run))
+    assert (told.val_loss, told.measured) == (2.25, (21, 2.25))
+
+
 def test_models_that_are_not_there(models, run, store, owner, help):
     help.give_weights(store.folder(run), 1)
     models.get(ModelRef("run", run))

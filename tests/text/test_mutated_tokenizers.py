@@ -2,9 +2,7 @@
 
 import copy
 import json
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from gpt2demo.errors import UserError
 from gpt2demo.text.tokenizers import Tokenizer, load_gpt2_tokenizer, train_tokenizer
+from tests.in_memory import folder_in_memory
 
 STORY = "the fox and the owl sang to the sea, the sea sang to the fox.\n" * 20
 TRAINED = {kind: train_tokenizer(kind, [STORY], 275) for kind in ("char", "word", "bpe")}
@@ -167,13 +166,8 @@ def damaged_lines(chance: random.Random, data: bytes) -> bytes:
 
 @pytest.fixture
 def fast(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one, because most of the time would go into opening files."""
-    memory = Path("/dev/shm")
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="gpt2demo-test-") as folder:
-        yield Path(folder)
+    with folder_in_memory(tmp_path) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -38,7 +38,6 @@ def test_the_split_of_the_report_is_the_split_of_training() -> None:
         assert (facts.train_tokens, facts.validation_tokens) == (len(data.train), len(data.validation))
         assert facts.tokens == len(data.train) + len(data.validation)
         assert facts.characters_per_token == pytest.approx(len(LONG) / facts.tokens)
-        assert facts.tokens_per_character == pytest.approx(facts.tokens / len(LONG))
 
 
 def test_the_first_lines_are_parted_after_newlines() -> None:

@@ -1,9 +1,6 @@
 """Tiny runs, made fast: 2 layers, 2 heads, 32 channels, context 16, one thread, a folder in memory."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
 from gpt2demo.training.folder import RunFolder, RunPlan
 from gpt2demo.training.loop import TrainingState, TrainStep, new_state
+from tests.in_memory import folder_in_memory
 
 LENGTH = 16
 LINES = ("the cat sat on the mat", "the dog ate the fish", "a bird sang to the moon", "we like the sea")
@@ -77,16 +75,6 @@ def make_config(shape: GPT2Config) -> MakeConfig:
 @pytest.fixture(scope="session")
 def make_state(shape: GPT2Config) -> Callable[[TrainingConfig], TrainingState]:
     return lambda config: new_state(GPT2(shape, seed=config.seed), config)
-
-
-@contextmanager
-def folder_in_memory(otherwise: Path) -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
-        yield otherwise
-        return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="gpt2demo-test-") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -259,6 +259,11 @@ def test_a_text_of_one_window_is_enough(make_config, make_state, data):
     assert len(list(train(make_state(config), tiny, config, steps=3))) == 4
 
 
+def little(tokenizer, **variant):
+    sizes = {"n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 2, "dropout": 0.0}
+    return make_model(GPT2Config(vocab_size=tokenizer.vocab_size, **sizes, **variant))
+
+
 @pytest.mark.parametrize(
     "variant",
     [
@@ -271,34 +276,16 @@ def test_a_text_of_one_window_is_enough(make_config, make_state, data):
 )
 def test_every_variant_learns(variant, optimizer, make_config, data, tokenizer):
     config = make_config(optimizer, learning_rate=0.01 if optimizer == "adamw" else 0.03, steps=60)
-    shape = GPT2Config(
-        vocab_size=tokenizer.vocab_size,
-        n_positions=16,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        dropout=0.0,
-        **variant,
-    )
-    records = list(train(new_state(make_model(shape), config), data, config, steps=60))
+    records = list(train(new_state(little(tokenizer, **variant), config), data, config, steps=60))
     assert records[-1].train_loss < 0.9 * records[0].train_loss
 
 
 def test_the_balance_of_the_experts_is_part_of_what_is_learned(make_config, data, tokenizer, monkeypatch):
     config = make_config("adamw", steps=2)
-    shape = GPT2Config(
-        vocab_size=tokenizer.vocab_size,
-        n_positions=16,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        n_experts=3,
-        dropout=0.0,
-    )
     gates, losses = [], []
     for weight in (0.0, 10.0):
         monkeypatch.setattr(loop, "BALANCE", weight)
-        state = new_state(make_model(shape), config)
+        state = new_state(little(tokenizer, n_experts=3), config)
         losses.append(next(train(state, data, config, steps=2)).train_loss)
         gates.append(state.model.h[0].mlp.router.gate.weight.grad.clone())
         assert not state.model.h[0].mlp.router._forward_hooks
