@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gpt2demo.__main__ import SAMPLE_TOKENS, load_model, main, write_sample
+from gpt2demo.__main__ import main
+from gpt2demo.commands.models import load_model
+from gpt2demo.commands.train import SAMPLE_TOKENS, write_sample
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import hold

@@ -9,8 +9,8 @@ import huggingface_hub
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gpt2demo import cli
 from gpt2demo.__main__ import main
+from gpt2demo.commands import exchange
 from gpt2demo.hub.download import Hub
 from gpt2demo.training.folder import RunFolder
 from tests.hub.stub_hub import StubHub
@@ -87,7 +87,7 @@ def test_every_command_takes_an_imported_model_like_a_run(tmp_path, capfd):
 @pytest.fixture
 def stub(monkeypatch):
     server = StubHub(STARTER, repo="somebody/starter")
-    monkeypatch.setattr(cli, "Hub", functools.partial(Hub, endpoint=server.endpoint, patience=2.0))
+    monkeypatch.setattr(exchange, "Hub", functools.partial(Hub, endpoint=server.endpoint, patience=2.0))
     huggingface_hub.close_session()
     yield server
     server.shutdown()

@@ -2,8 +2,8 @@
 
 VARIANTS = "What if GPT-2 had …"
 VARIANTS_HINT = (
-    "Everything below is set as OpenAI set it. Change one thing, train again with the same seed and time, and "
-    "lay the two curves over each other at the bottom of this page."
+    "Everything below is set as OpenAI set it. Change one thing, train again with the same seed and time, "
+    "and lay the two curves over each other at the bottom of this page."
 )
 ARCHITECTURE = "Kind of model"
 ARCHITECTURE_INFO = (
@@ -20,15 +20,17 @@ N_EMBD_INFO = "0: what the size has. Twice as many make nearly four times the pa
 N_INNER = "Width inside the MLP"
 N_INNER_INFO = "0: four times the channels, as in GPT-2."
 NORM = "LayerNorm"
-NORM_INFO = "Before each part (pre-LN), as in GPT-2: deep models learn at once. After it (post-LN): as in 2017."
+NORM_INFO = (
+    "Before each part (pre-LN), as in GPT-2: deep models learn at once. After it (post-LN): as in 2017."
+)
 NORMS = (("before each part (pre-LN)", "pre"), ("after it (post-LN)", "post"))
 ACTIVATION = "Bend in the MLP (activation)"
 ACTIVATION_INFO = "GELU by GPT-2's tanh formula, the exact GELU, or ReLU, which cuts at zero."
 ACTIVATIONS = (("GELU (tanh)", "gelu_new"), ("GELU (exact)", "gelu"), ("ReLU", "relu"))
 POSITIONS = "How it knows where a token stands"
 POSITIONS_INFO = (
-    "A learned table, as in GPT-2; fixed sines and cosines (2017); turned queries and keys (rotary, 2021); or "
-    "nothing at all."
+    "A learned table, as in GPT-2; fixed sines and cosines (2017); turned queries and keys (rotary, 2021); "
+    "or nothing at all."
 )
 POSITIONS_CHOICES = (
     ("learned", "learned"),
@@ -56,7 +58,9 @@ EXPERTS_INFO = "1: a GPT-2. More: a mixture of experts; a router sends each toke
 EXPERTS_PER_TOKEN = "Experts that work on one token"
 EXPERTS_PER_TOKEN_INFO = "Fewer than there are: more parameters for hardly more work."
 PARTS = "Parts"
-PARTS_INFO = "GPT-2 has biases, writes with the table that it reads with (tied), and adds nothing to its scores."
+PARTS_INFO = (
+    "GPT-2 has biases, writes with the table that it reads with (tied), and adds nothing to its scores."
+)
 PARTS_CHOICES = (
     ("biases", "bias"),
     ("one table to read and write", "tie_word_embeddings"),
@@ -64,5 +68,7 @@ PARTS_CHOICES = (
 )
 USUAL_PARTS = ("bias", "tie_word_embeddings")
 INIT = "Random numbers to start from"
-INIT_INFO = "GPT-2's: small and equal, N(0, 0.02). Xavier's: by the shape of each matrix, as in many tutorials."
+INIT_INFO = (
+    "GPT-2's: small and equal, N(0, 0.02). Xavier's: by the shape of each matrix, as in many tutorials."
+)
 INITS = (("GPT-2's", "gpt2"), ("Xavier's", "xavier"))

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpt2demo.commands.models import find_run
 from gpt2demo.hub.announcement import OFFICIAL_MODELS
 from gpt2demo.hub.download import DownloadStep, Hub
 from gpt2demo.hub.source import MOST_BYTES
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.runs.export import export_to
 from gpt2demo.runs.imported import import_source
-from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.memory import memory_for_a_run
 
 FROM_HUB = "hub:"
@@ -21,6 +21,7 @@ FROM_HUB = "hub:"
 
 def add_export(command: argparse.ArgumentParser) -> None:
     """The options of `export`."""
+    command.set_defaults(work=_export)
     command.description = (
         "Packs a run: its model as transformers loads it, with a model card, and all that this program needs "
         "to go on training it on another machine. Prints one JSON object."
@@ -31,6 +32,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 def add_import(command: argparse.ArgumentParser) -> None:
     """The options of `import`."""
+    command.set_defaults(work=_import)
     command.description = (
         "Makes a run folder from a model: a folder or a zip file with config.json, model.safetensors and a "
         "tokenizer, an export of this program, or a model on the Hub. A run that was exported can be trained "
@@ -52,15 +54,14 @@ def add_import(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run_export(folder: RunFolder, options: argparse.Namespace) -> None:
-    """Does what `export` says."""
+def _export(options: argparse.Namespace) -> None:
+    folder = find_run(options.run)
     exported = export_to(folder, Path(options.out))
     _tell(exported.notices)
     print(json.dumps({"run": str(folder.path), "out": options.out, "notices": exported.notices}))
 
 
-def run_import(options: argparse.Namespace) -> None:
-    """Does what `import` says."""
+def _import(options: argparse.Namespace) -> None:
     source, title = Path(options.source), options.title
     if options.source.startswith(FROM_HUB):
         name = options.source.removeprefix(FROM_HUB)

@@ -1,0 +1,120 @@
+"""The commands that write with a model and look into it: python -m gpt2demo generate | inspect | heads."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+import numpy as np
+
+from gpt2demo.commands.models import add_model, find_run, load_model
+from gpt2demo.errors import NotFoundError
+from gpt2demo.generation.engine import TokenStep, generate
+from gpt2demo.generation.prompts import read_prompt
+from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.inspection.attention import badges, head_scores
+from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
+from gpt2demo.inspection.probe import token_counts
+from gpt2demo.text.tokenizers import Tokenizer
+
+
+def add_generate(command: argparse.ArgumentParser) -> None:
+    """The options of `generate`."""
+    command.set_defaults(work=_generate)
+    command.description = "Continues a prompt and prints the text as it is written."
+    add_model(command)
+    command.add_argument("--prompt", default="", help="what the text begins with")
+    command.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="default: %(default)s")
+    command.add_argument(
+        "--temperature", type=float, default=0.8, metavar="T", help="0 = always the likeliest"
+    )
+    command.add_argument("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
+    command.add_argument("--top-p", type=float, metavar="P", help="choose among the likeliest that sum to P")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same text")
+    command.add_argument("--json", action="store_true", help="print one JSON object per token instead")
+
+
+def add_inspect(command: argparse.ArgumentParser) -> None:
+    """The options of `inspect`."""
+    command.set_defaults(work=_inspect)
+    command.description = (
+        "Reads a text with a model and saves the arrays tokens (T,), attention (L, H, T, T) and residual "
+        "(L+1, T, C) as a NumPy .npz file."
+    )
+    add_model(command)
+    command.add_argument("--text", required=True, help="the text to read")
+    command.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
+
+
+def add_heads(command: argparse.ArgumentParser) -> None:
+    """The options of `heads`."""
+    command.set_defaults(work=_heads)
+    command.description = (
+        "Measures on random tokens, repeated once, how much of its attention each head gives to the previous "
+        "token, to the first token, to an earlier copy of the same token, and to what followed that copy "
+        "(an induction head). Prints one line per head and the best of each kind as JSON."
+    )
+    add_model(command)
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="for the random tokens")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    model, tokenizer, _ = load_model(options.model, options.step)
+    sampling = SamplingConfig(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+        max_new_tokens=options.max_new_tokens,
+    )
+    prompt = read_prompt(tokenizer, options.prompt)
+    if not options.json:
+        print(prompt.text, end="", flush=True)
+    for step in generate(model, prompt.ids, sampling):
+        if options.json:
+            print(json.dumps(_token_record(step, tokenizer)), flush=True)
+        else:
+            sys.stdout.buffer.write(tokenizer.token_bytes(step.id))
+            sys.stdout.buffer.flush()
+    if not options.json:
+        print()
+
+
+def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
+    """A TokenStep with its bytes, as JSON can say it (a cut alternative has the probability null)."""
+    record = asdict(step) | {"bytes": tokenizer.token_bytes(step.id).hex()}
+    record["text"] = tokenizer.continuation([step.id])
+    record["top"] = [
+        a._asdict() | {"logprob_sampled": a.logprob_sampled if np.isfinite(a.logprob_sampled) else None}
+        for a in step.top
+    ]
+    return record
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    model, tokenizer, _ = load_model(options.model, options.step)
+    ids = read_prompt(tokenizer, options.text).ids
+    seen = capture(model, ids, max_tokens=MAX_CAPTURE_TOKENS_BY_COMMAND)
+    np.savez(options.out, tokens=seen.tokens, attention=seen.attention, residual=seen.residual)
+    layers, heads, tokens, _ = seen.attention.shape
+    print(f"{options.out}: {tokens} tokens, attention of {layers} layers × {heads} heads, residual stream")
+
+
+def _heads(options: argparse.Namespace) -> None:
+    model, tokenizer, step = load_model(options.model, options.step)
+    try:
+        met = np.flatnonzero(token_counts(tokenizer, find_run(options.model).corpus()))
+    except NotFoundError:  # a model from elsewhere came without its text
+        met = None
+    scores = head_scores(model, tokens=met, seed=options.seed)
+    labels = badges(scores)
+    kinds = ("previous", "first", "duplicate", "induction")
+    print("layer head  previous  first  duplicate  induction")
+    for layer, head in np.ndindex(scores.previous.shape):
+        values = [float(getattr(scores, kind)[layer, head]) for kind in kinds]
+        print(
+            f"{layer:5} {head:4}  {values[0]:8.3f} {values[1]:6.3f} {values[2]:10.3f} {values[3]:10.3f}"
+            f"  {labels[layer][head]}".rstrip()
+        )
+    best = {kind: round(float(getattr(scores, kind).max()), 3) for kind in kinds}
+    print(json.dumps({"model": options.model, "step": step, "best": best}))

@@ -1,0 +1,165 @@
+"""The command that trains: python -m gpt2demo train."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from gpt2demo.errors import NotFoundError
+from gpt2demo.generation.engine import generate
+from gpt2demo.generation.prompts import read_prompt
+from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.model.config import PRESETS, preset
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.text.batches import BATCHES
+from gpt2demo.text.corpus import Corpus, read_files
+from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
+from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
+from gpt2demo.training.folder import RunFolder, RunPlan, options_for
+from gpt2demo.training.loop import TrainStep
+from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.worker import Worker, obey_signals
+
+SAMPLE_TOKENS = 120
+SAMPLE_TEMPERATURE = 0.8
+
+
+def add_train(command: argparse.ArgumentParser) -> None:
+    """The options of `train`."""
+    command.set_defaults(work=_train)
+    command.description = (
+        "Trains a model on a text: `train --text FILE --out RUN`. Continues a run that was paused or "
+        "interrupted: `train RUN`. The last line printed is one JSON object with the results."
+    )
+    command.add_argument("run", nargs="?", metavar="RUN", help="the folder of a run to continue")
+    command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
+    command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
+    command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
+    _add_tokenizer(command)
+    command.add_argument(
+        "--preset", choices=tuple(PRESETS), default="nano", help="size; default: %(default)s"
+    )
+    command.add_argument("--optimizer", choices=OPTIMIZERS, default="muon", help="default: %(default)s")
+    budget = command.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, metavar="N", help="how many updates; default: the recipe's")
+    budget.add_argument("--minutes", type=float, metavar="M", help="or how long it may take")
+    command.add_argument(
+        "--batches",
+        choices=BATCHES,
+        default="packed",
+        help="documents end to end, or each paragraph in a row of its own; default: %(default)s",
+    )
+    command.add_argument("--batch-size", type=int, metavar="N", help="windows of text per step")
+    command.add_argument("--context", type=int, metavar="N", help="tokens the model reads at once")
+    command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
+    command.add_argument("--learning-rate", type=float, metavar="R", help="the highest learning rate")
+    command.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run")
+    command.add_argument("--threads", type=int, metavar="N", help="processor threads; default: 2")
+    command.add_argument(
+        "--sample-prompt", metavar="TEXT", help="what the samples written on the way begin with"
+    )
+    command.add_argument(
+        "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
+    )
+    command.add_argument("--title", help="what the run is called on the page")
+
+
+def _add_tokenizer(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tokenizer", choices=("char", "word", "bpe", "gpt2"), default="char", help="default: %(default)s"
+    )
+    command.add_argument(
+        "--vocab-size", type=int, default=1_024, metavar="N", help="for word and bpe; default: %(default)s"
+    )
+    command.add_argument(
+        "--min-frequency",
+        type=int,
+        default=MIN_FREQUENCY,
+        metavar="N",
+        help="for word and bpe: how often a word, or a pair to merge, must occur; default: %(default)s",
+    )
+    command.add_argument(
+        "--tokenizer-files",
+        metavar="FOLDER",
+        help="for gpt2: where its encoder.json and vocab.bpe are, or its tokenizer.json",
+    )
+
+
+def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: int) -> str:
+    """What a model in training writes by itself: the text behind the prompt."""
+    sampling = SamplingConfig(temperature=SAMPLE_TEMPERATURE, max_new_tokens=SAMPLE_TOKENS, seed=seed)
+    ids = read_prompt(tokenizer, prompt).ids
+    return tokenizer.continuation(step.id for step in generate(model, ids, sampling))
+
+
+def _train(options: argparse.Namespace) -> None:
+    folder = RunFolder(Path(options.run)) if options.run else _new_run(options)
+    steps = folder.facts().training.steps
+    worker = Worker(folder, write_sample)
+    obey_signals(worker)
+    for record in worker.shift():
+        if sys.stderr.isatty():
+            _show_progress(record, steps or folder.journal().status().steps_planned)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    assert worker.outcome is not None
+    print(json.dumps({"run": str(folder.path)} | asdict(worker.outcome)))
+
+
+def _new_run(options: argparse.Namespace) -> RunFolder:
+    if not options.text or not options.out:
+        raise NotFoundError(
+            "There is no run to continue and no text to begin with.",
+            "train needs either the folder of a run, or --text FILE and --out RUN.",
+            "See python -m gpt2demo train --help.",
+        )
+    corpus = read_files(options.text, options.encoding)
+    tokenizer, tokenizer_options = _tokenizer(options, corpus)
+    model = preset(
+        options.preset, vocab_size=tokenizer.vocab_size, n_positions=options.context, dropout=options.dropout
+    )
+    names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
+    names += ["sample_prompt", "snapshot_megabytes", "batches"]
+    training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})
+    check_fits(model, training, memory_bytes=memory_for_a_run())
+    plan = RunPlan(
+        title=options.title or Path(options.text[0]).stem.replace("_", " "),
+        preset=options.preset,
+        model=model,
+        training=training,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        sources=tuple(options.text),
+        tokenizer_options=tokenizer_options,
+    )
+    return RunFolder.create(Path(options.out), plan)
+
+
+def _tokenizer(options: argparse.Namespace, corpus: Corpus) -> tuple[Tokenizer, tuple[str, ...]]:
+    """The tokenizer that was asked for, and the options that ask for the same again."""
+    if options.tokenizer != "gpt2":
+        frequency = options.min_frequency
+        tokenizer = train_tokenizer(
+            options.tokenizer, corpus.texts, options.vocab_size, min_frequency=frequency
+        )
+        again = ("--min-frequency", str(frequency)) if frequency != MIN_FREQUENCY else ()
+        return tokenizer, (*options_for(tokenizer), *again)
+    if not options.tokenizer_files:
+        raise NotFoundError(
+            "GPT-2's own tokenizer is not at hand.",
+            "It comes in files: encoder.json and vocab.bpe, vocab.json and merges.txt, or tokenizer.json.",
+            "Name the folder that holds them with --tokenizer-files FOLDER.",
+        )
+    files = options.tokenizer_files
+    return load_gpt2_tokenizer(files), ("--tokenizer", "gpt2", "--tokenizer-files", files)
+
+
+def _show_progress(record: TrainStep, steps: int | None) -> None:
+    """One line on the terminal, written over and over."""
+    done = record.step / steps if steps else 0.0
+    bar = "█" * round(24 * done) + "·" * (24 - round(24 * done))
+    validation = "" if record.val_loss is None else f"  validation {record.val_loss:.4f}"
+    speed = f"{record.tokens_per_second:,.0f} tokens/s"
+    line = f"\r{bar} step {record.step}/{steps}  loss {record.train_loss:.4f}  {speed}{validation}"
+    print(line, end=" " * 12, file=sys.stderr, flush=True)
