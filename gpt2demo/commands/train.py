@@ -6,11 +6,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from gpt2demo.commands.shape import add_shape, shape_of
 from gpt2demo.errors import NotFoundError
 from gpt2demo.generation.engine import generate
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
-from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
@@ -37,9 +37,6 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
     command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
     _add_tokenizer(command)
-    command.add_argument(
-        "--preset", choices=tuple(PRESETS), default="nano", help="size; default: %(default)s"
-    )
     command.add_argument("--optimizer", choices=OPTIMIZERS, default="muon", help="default: %(default)s")
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, metavar="N", help="how many updates; default: the recipe's")
@@ -51,8 +48,6 @@ def add_train(command: argparse.ArgumentParser) -> None:
         help="documents end to end, or each paragraph in a row of its own; default: %(default)s",
     )
     command.add_argument("--batch-size", type=int, metavar="N", help="windows of text per step")
-    command.add_argument("--context", type=int, metavar="N", help="tokens the model reads at once")
-    command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
     command.add_argument("--learning-rate", type=float, metavar="R", help="the highest learning rate")
     command.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run")
     command.add_argument("--threads", type=int, metavar="N", help="processor threads; default: 2")
@@ -63,6 +58,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
         "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
     )
     command.add_argument("--title", help="what the run is called on the page")
+    add_shape(command)
 
 
 def _add_tokenizer(command: argparse.ArgumentParser) -> None:
@@ -116,9 +112,7 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
         )
     corpus = read_files(options.text, options.encoding)
     tokenizer, tokenizer_options = _tokenizer(options, corpus)
-    model = preset(
-        options.preset, vocab_size=tokenizer.vocab_size, n_positions=options.context, dropout=options.dropout
-    )
+    model = shape_of(options, tokenizer.vocab_size)
     names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
     training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})

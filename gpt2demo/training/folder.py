@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -297,11 +297,9 @@ def command_for(plan: RunPlan, out: str) -> str:
     words += ["--title", plan.title, *(plan.tokenizer_options or options_for(plan.tokenizer))]
     words += ["--preset", plan.preset, "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
-    usual_model = named_size(plan.preset, vocab_size=model.vocab_size)
+    words += _shape_options(model, named_size(plan.preset, vocab_size=model.vocab_size))
     usual = recipe(training.optimizer, model, steps=1)
     for option, value, expected in (
-        ("--context", model.n_positions, usual_model.n_positions),
-        ("--dropout", model.dropout, usual_model.dropout),
         ("--batches", training.batches, usual.batches),
         ("--batch-size", training.batch_size, usual.batch_size),
         ("--learning-rate", training.learning_rate, usual.learning_rate),
@@ -313,3 +311,20 @@ def command_for(plan: RunPlan, out: str) -> str:
             words += [option, value]
     words += ["--seed", training.seed, "--out", out]
     return shlex.join(str(word) for word in words)
+
+
+def _shape_options(model: GPT2Config, usual: GPT2Config) -> list[Any]:
+    """The options that make this model out of the named size that it began as."""
+    words: list[Any] = []
+    for field in fields(GPT2Config):
+        value, option = getattr(model, field.name), field.name.replace("_", "-")
+        if field.name in _NOT_ASKED or value == getattr(usual, field.name):
+            continue
+        if isinstance(value, bool):
+            words += [f"--{option}" if value else f"--no-{option}"]
+        else:
+            words += ["--context" if field.name == "n_positions" else f"--{option}", value]
+    return words
+
+
+_NOT_ASKED = ("vocab_size", "layer_norm_epsilon")  # the tokenizer says it; nobody changes it
