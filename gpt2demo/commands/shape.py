@@ -15,6 +15,7 @@ from gpt2demo.model.config import (
     preset,
 )
 
+USUAL_SIZE = "nano"
 SIZES = {
     "n_positions": "tokens the model reads at once (the same as --context)",
     "n_layer": "blocks",
@@ -44,9 +45,7 @@ FIELDS = ("dropout", *SIZES, *CHOICES, *SWITCHES)
 
 def add_shape(command: argparse.ArgumentParser) -> None:
     """The options for size and variants. What is left out is as the size, or OpenAI's GPT-2, has it."""
-    command.add_argument(
-        "--preset", choices=tuple(PRESETS), default="nano", help="size; default: %(default)s"
-    )
+    command.add_argument("--preset", choices=tuple(PRESETS), help=f"size; default: {USUAL_SIZE}")
     command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
     group = command.add_argument_group("what if GPT-2 had …")
     for name, help in SIZES.items():
@@ -61,7 +60,7 @@ def add_shape(command: argparse.ArgumentParser) -> None:
 def shape_of(options: argparse.Namespace, vocab_size: int) -> GPT2Config:
     """The model that these options describe. Raises a UserError for one that cannot be."""
     chosen: dict[str, Any] = {name: getattr(options, name) for name in FIELDS}
-    return preset(options.preset, vocab_size=vocab_size, **chosen)
+    return preset(options.preset or USUAL_SIZE, vocab_size=vocab_size, **chosen)
 
 
 def _option(name: str) -> str:

@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from gpt2demo.commands.shape import add_shape, shape_of
-from gpt2demo.errors import NotFoundError
+from gpt2demo.commands.models import find_run
+from gpt2demo.commands.shape import FIELDS as SHAPE
+from gpt2demo.commands.shape import USUAL_SIZE, add_shape, shape_of
+from gpt2demo.errors import ConfigError, NotFoundError
 from gpt2demo.generation.engine import generate
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
@@ -16,7 +18,7 @@ from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
-from gpt2demo.training.folder import RunFolder, RunPlan, options_for
+from gpt2demo.training.folder import RunFolder, RunPlan, Start, options_for
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.worker import Worker, obey_signals
@@ -36,6 +38,13 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
     command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
+    command.add_argument(
+        "--from",
+        dest="start",
+        metavar="starter|RUN",
+        help="go on from the weights of this model (fine-tuning), with its shape and its tokenizer",
+    )
+    command.add_argument("--from-step", type=int, metavar="N", help="as they were at this step")
     _add_tokenizer(command)
     command.add_argument("--optimizer", choices=OPTIMIZERS, default="muon", help="default: %(default)s")
     budget = command.add_mutually_exclusive_group()
@@ -62,9 +71,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
 
 
 def _add_tokenizer(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--tokenizer", choices=("char", "word", "bpe", "gpt2"), default="char", help="default: %(default)s"
-    )
+    command.add_argument("--tokenizer", choices=("char", "word", "bpe", "gpt2"), help="default: char")
     command.add_argument(
         "--vocab-size", type=int, default=1_024, metavar="N", help="for word and bpe; default: %(default)s"
     )
@@ -111,32 +118,59 @@ def _new_run(options: argparse.Namespace) -> RunFolder:
             "See python -m gpt2demo train --help.",
         )
     corpus = read_files(options.text, options.encoding)
-    tokenizer, tokenizer_options = _tokenizer(options, corpus)
-    model = shape_of(options, tokenizer.vocab_size)
+    start = _start(options)
+    if start is not None:
+        tokenizer, again = find_run(options.start).tokenizer(), tuple[str, ...]()
+        model = start.model.config
+        if options.dropout is not None:
+            model = replace(model, dropout=options.dropout)
+    else:
+        tokenizer, again = _tokenizer(options, corpus)
+        model = shape_of(options, tokenizer.vocab_size)
     names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
-    training = recipe(options.optimizer, model, **{name: getattr(options, name) for name in names})
+    changes = {name: getattr(options, name) for name in names} | {"length": options.n_positions}
+    training = recipe(options.optimizer, model, fine_tuning=start is not None, **changes)
     check_fits(model, training, memory_bytes=memory_for_a_run())
     plan = RunPlan(
         title=options.title or Path(options.text[0]).stem.replace("_", " "),
-        preset=options.preset,
+        preset=start.preset if start else options.preset or USUAL_SIZE,
         model=model,
         training=training,
         corpus=corpus,
         tokenizer=tokenizer,
         sources=tuple(options.text),
-        tokenizer_options=tokenizer_options,
+        tokenizer_options=again,
+        start=start,
     )
     return RunFolder.create(Path(options.out), plan)
 
 
+def _start(options: argparse.Namespace) -> Start | None:
+    """The model that `--from` names, which brings its own shape and tokenizer."""
+    if options.start is None:
+        return None
+    brought = [name for name in (*SHAPE, "tokenizer", "preset") if getattr(options, name) is not None]
+    changed = [name for name in brought if name not in ("dropout", "n_positions")]
+    if changed:
+        raise ConfigError(
+            f"--from {options.start} goes together with {changed[0]}.",
+            "A model that goes on learning keeps its shape and its tokenizer.",
+            "Leave one of them out.",
+        )
+    folder = find_run(options.start)
+    facts = folder.facts()
+    model, step = folder.load_model(options.from_step)
+    title = f"{facts.title}, step {step:,}"
+    return Start(model=model, name=options.start, title=title, preset=facts.preset, step=options.from_step)
+
+
 def _tokenizer(options: argparse.Namespace, corpus: Corpus) -> tuple[Tokenizer, tuple[str, ...]]:
     """The tokenizer that was asked for, and the options that ask for the same again."""
-    if options.tokenizer != "gpt2":
+    kind = options.tokenizer or "char"
+    if kind != "gpt2":
         frequency = options.min_frequency
-        tokenizer = train_tokenizer(
-            options.tokenizer, corpus.texts, options.vocab_size, min_frequency=frequency
-        )
+        tokenizer = train_tokenizer(kind, corpus.texts, options.vocab_size, min_frequency=frequency)
         again = ("--min-frequency", str(frequency)) if frequency != MIN_FREQUENCY else ()
         return tokenizer, (*options_for(tokenizer), *again)
     if not options.tokenizer_files:

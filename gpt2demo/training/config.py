@@ -135,17 +135,18 @@ MUON: Mapping[str, Any] = {
 }
 
 
-def recipe(optimizer: str, model: GPT2Config, **changes: Any) -> TrainingConfig:
+def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **changes: Any) -> TrainingConfig:
     """Good numbers for this optimiser and this size of model; `changes` replace single ones.
 
-    The learning rate falls with the width beyond 128 channels, as larger models want smaller steps.
+    The learning rate falls with the width beyond 128 channels, as larger models want smaller steps; in
+    fine-tuning faster, so that what a large model has learnt before is not washed away.
     """
     if optimizer not in OPTIMIZERS:
         raise ConfigError(
             f"optimizer is {str(optimizer)[:40]!r}.", f"It must be {' or '.join(OPTIMIZERS)}.", "Choose muon."
         )
     numbers: dict[str, Any] = dict(ADAMW if optimizer == "adamw" else MUON)
-    numbers["learning_rate"] *= min(1.0, (128 / model.n_embd) ** 0.5)
+    numbers["learning_rate"] *= min(1.0, 128 / model.n_embd) ** (1.5 if fine_tuning else 0.5)
     numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
     if changes.get("minutes") is not None:
         numbers["steps"] = None

@@ -145,10 +145,7 @@ def _flops(model: GPT2Config, batch_size: int, length: int) -> float:
 
 def _key(model: GPT2Config, training: TrainingConfig) -> tuple[object, ...]:
     return (
-        model.n_layer,
-        model.n_head,
-        model.n_embd,
-        model.dropout > 0,
+        replace(model, vocab_size=1),
         -(-model.vocab_size // VOCABULARIES),
         training.length,
         training.batch_size,

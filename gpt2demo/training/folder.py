@@ -27,12 +27,24 @@ AT_WORK = ("starting", "running")  # the states in which a worker must be alive
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """A model that has learnt already, from which a run goes on (fine-tuning)."""
+
+    model: LanguageModel
+    name: str  # what the command calls it: "starter" or the folder of a run
+    title: str  # what people call it
+    preset: str
+    step: int | None = None  # None: its newest
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """Everything that is decided before a run begins: what it learns from, what it is, and how it learns.
 
-    sources: how the texts are written in the command that repeats the run, if not by their names. Raises
-    ConfigError for a size without a name, LimitError for windows longer than the model's context, TextError
-    for a sample prompt that the tokenizer cannot write, ValueError for a tokenizer that is another model's.
+    sources: how the texts are written in the command that repeats the run, if not by their names. start: the
+    weights to begin with, if not random ones. Raises ConfigError for a size without a name, LimitError for
+    windows longer than the model's context, TextError for a sample prompt that the tokenizer cannot write,
+    ValueError for a tokenizer that is another model's.
     """
 
     title: str
@@ -43,9 +55,11 @@ class RunPlan:
     tokenizer: Tokenizer
     sources: tuple[str, ...] = ()
     tokenizer_options: tuple[str, ...] = ()  # where kind and size of the tokenizer do not say it all
+    start: Start | None = None
 
     def __post_init__(self) -> None:
-        named_size(self.preset, vocab_size=self.model.vocab_size)  # refuses what no command could ask for
+        if self.start is None:
+            named_size(self.preset, vocab_size=self.model.vocab_size)  # refuses what no command could ask for
         if self.model.vocab_size != self.tokenizer.vocab_size:
             raise ValueError(
                 f"the model has {self.model.vocab_size} tokens, its tokenizer {self.tokenizer.vocab_size}"
@@ -76,6 +90,7 @@ class RunFacts:
     characters: int
     tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
     command: str  # what a person types to make the same run
+    started_from: str = ""  # the model whose weights it began with; "": random numbers
     settings: TrainingConfig | None  # None: it was trained elsewhere, and is only looked at here
 
     @property
@@ -104,6 +119,11 @@ class RunFolder:
     def snapshots(self) -> Path:
         """Where the weights of earlier steps are kept, in half precision."""
         return self.path / "snapshots"
+
+    @property
+    def start(self) -> Path:
+        """The weights that a run began with, where it is a fine-tuning."""
+        return self.path / "start.safetensors"
 
     @property
     def lock(self) -> Path:
@@ -141,9 +161,12 @@ class RunFolder:
                 "characters": sum(map(len, plan.corpus.texts)),
                 "tokens": len(data.tokens),
                 "command": command_for(plan, path.name),
+                "started_from": plan.start.title if plan.start else "",
                 "training": training.to_json(),
             },
         )
+        if plan.start is not None:
+            write_tensors(folder.start, to_gpt2_tensors(plan.start.model), {"step": "0"})
         folder.journal().tell(state="waiting", wanted="run")
         return folder
 
@@ -244,6 +267,13 @@ class RunFolder:
             "Choose one of these.",
         )
 
+    def first_model(self, seed: int) -> LanguageModel:
+        """The model as training begins: random numbers, or the weights of the model that it goes on from."""
+        model = make_model(self.config(), seed=seed)
+        if self.start.is_file():
+            load_gpt2_tensors(model, read_tensors(self.start))
+        return model
+
     def load_model(self, step: int | None = None) -> tuple[LanguageModel, int]:
         """The model as it was at a step (default: the newest), in eval mode. → model, step
 
@@ -292,14 +322,14 @@ def options_for(tokenizer: Tokenizer) -> tuple[str, ...]:
 
 def command_for(plan: RunPlan, out: str) -> str:
     """The command that makes the same run again in the folder `out`, without what it would do anyway."""
-    model, training = plan.model, plan.training
+    training = plan.training
     words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *(plan.sources or plan.names)]
-    words += ["--title", plan.title, *(plan.tokenizer_options or options_for(plan.tokenizer))]
-    words += ["--preset", plan.preset, "--optimizer", training.optimizer]
+    words += ["--title", plan.title, *_model_options(plan), "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
-    words += _shape_options(model, named_size(plan.preset, vocab_size=model.vocab_size))
-    usual = recipe(training.optimizer, model, steps=1)
+    usual = recipe(training.optimizer, plan.model, steps=1, fine_tuning=plan.start is not None)
+    whole = plan.model.n_positions if plan.start else training.length
     for option, value, expected in (
+        ("--context", training.length, whole),
         ("--batches", training.batches, usual.batches),
         ("--batch-size", training.batch_size, usual.batch_size),
         ("--learning-rate", training.learning_rate, usual.learning_rate),
@@ -311,6 +341,17 @@ def command_for(plan: RunPlan, out: str) -> str:
             words += [option, value]
     words += ["--seed", training.seed, "--out", out]
     return shlex.join(str(word) for word in words)
+
+
+def _model_options(plan: RunPlan) -> list[Any]:
+    """The options that give the model, as random numbers of a size or as one that has learnt already."""
+    if plan.start is None:
+        usual = named_size(plan.preset, vocab_size=plan.model.vocab_size)
+        tokenizer = plan.tokenizer_options or options_for(plan.tokenizer)
+        return [*tokenizer, "--preset", plan.preset, *_shape_options(plan.model, usual)]
+    step = ["--from-step", plan.start.step] if plan.start.step is not None else []
+    usual = plan.start.model.config
+    return ["--from", plan.start.name, *step, *_shape_options(plan.model, usual)]
 
 
 def _shape_options(model: GPT2Config, usual: GPT2Config) -> list[Any]:

@@ -13,7 +13,6 @@ import torch
 
 from gpt2demo.errors import FileError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
-from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
@@ -112,7 +111,7 @@ class Worker:
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = make_model(self.folder.config(), seed=config.seed)
+        model = self.folder.first_model(config.seed)
         state = new_state(model, config)
         self._resume(state)
         steps = self._plan(model.config, data, config)

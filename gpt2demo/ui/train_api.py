@@ -9,7 +9,7 @@ from gradio.events import api
 from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Services
-from gpt2demo.ui.train_form import Form, Planner
+from gpt2demo.ui.train_form import Form, Planner, variant_fields
 from gpt2demo.ui.train_live import Live
 
 
@@ -30,6 +30,7 @@ class TrainAPI:
         for endpoint in endpoints:
             api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
+    @guarded
     def start_training(
         self,
         text: str,
@@ -41,6 +42,8 @@ class TrainAPI:
         steps: int = 0,
         optimizer: str = "muon",
         seed: int = 1337,
+        variants: dict[str, Any] | None = None,
+        start: str = "",
         owner: str = "",
         nonce: str = "",
     ) -> dict[str, str]:
@@ -49,39 +52,37 @@ class TrainAPI:
         Args:
             text: what the model learns from, at most 12 MB.
             title: what the run is called; empty: by its text and size.
-            tokenizer: "char" (every character is a token) or "bpe" (word pieces).
-            vocabulary: how many word pieces, for "bpe".
+            tokenizer: "char" (every character is a token), "bpe" (word pieces) or "word".
+            vocabulary: how many different tokens at most, for "bpe" and "word".
             size: "pico", "nano", "micro", "mini", "gpt2" and larger.
             minutes: how long it may train, if steps is 0.
             steps: how many steps it trains.
             optimizer: "muon" or "adamw".
             seed: the same seed on the same machine gives the same run.
+            variants: what is not as in GPT-2, by the names of config.json, such as {"norm": "post"}.
+            start: "starter" or "run:ID", whose size and tokens are kept: it goes on learning (fine-tuning).
             owner: the secret token of an earlier answer, so that the run belongs to the same owner.
             nonce: names this request: sent twice, it still starts one run.
 
         Returns:
             The run's id, the owner's secret token, and the address part that shows the run in a browser.
         """
-        return self._start_training(
-            Form(
-                source="paste",
-                pasted=text,
-                title=title,
-                tokenizer=tokenizer,
-                vocabulary=vocabulary,
-                size=size,
-                budget="steps" if steps else "minutes",
-                minutes=minutes,
-                steps=steps,
-                optimizer=optimizer,
-                seed=seed,
-            ),
-            owner,
-            nonce,
+        form = Form(
+            source="paste",
+            pasted=text,
+            title=title,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            size=size,
+            budget="steps" if steps else "minutes",
+            minutes=minutes,
+            steps=steps,
+            optimizer=optimizer,
+            seed=seed,
+            begin="hand" if start else "new",
+            hand=start,
+            **variant_fields(variants),
         )
-
-    @guarded
-    def _start_training(self, form: Form, owner: str, nonce: str) -> dict[str, str]:
         owner = owner if is_owner(owner) else new_owner()
         plan = self.planner.plan(form).run
         run = self.services.manager.create_and_start(owner, nonce or secrets.token_hex(12), plan)

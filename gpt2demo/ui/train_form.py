@@ -6,16 +6,19 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gpt2demo.errors import ConfigError, TextError, check_range
+from gpt2demo.errors import ConfigError, TextError, check_choice, check_range
 from gpt2demo.model.anatomy import count_parameters, training_memory
 from gpt2demo.model.config import GPT2Config, preset
+from gpt2demo.runs.identity import MAX_TITLE
+from gpt2demo.runs.models import LoadedModel, ModelRef, ModelStore
+from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, document_from_text, read_files
 from gpt2demo.text.documents import check_upload
 from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, recipe
-from gpt2demo.training.folder import RunPlan
+from gpt2demo.training.folder import RunPlan, Start
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
 
@@ -34,11 +37,29 @@ class Form:
     files: Any = None  # paths of uploads
     encoding: Any = None  # of those uploads that are not Unicode
     pasted: Any = ""
+    begin: Any = "new"  # with random numbers, or "hand": with the model in hand
+    hand: Any = "starter"  # that model, as the text of a ModelRef
     tokenizer: Any = "char"
     vocabulary: Any = 1_024
     size: Any = "nano"
     context: Any = None  # None: what the size has
     dropout: Any = None
+    architecture: Any = None  # here and below None, and 0 for a number: as the size, or GPT-2, has it
+    n_layer: Any = None
+    n_head: Any = None
+    n_embd: Any = None
+    n_inner: Any = None
+    norm: Any = None
+    activation: Any = None
+    positions: Any = None
+    attention: Any = None
+    attention_window: Any = None
+    global_tokens: Any = None
+    n_experts: Any = None
+    experts_per_token: Any = None
+    parts: Any = None  # those of PARTS that the model has
+    init: Any = None
+    batches: Any = None
     budget: Any = "minutes"  # "minutes", "steps" or "epochs"
     minutes: Any = 2.0
     steps: Any = 600
@@ -57,6 +78,12 @@ class Form:
 
 
 FIELDS = tuple(field.name for field in fields(Form))
+SIZES = ("n_layer", "n_head", "n_embd", "n_inner")  # where 0 is the size's own
+VARIANTS = (
+    *("architecture", "norm", "activation", "positions", "attention", "attention_window", "global_tokens"),
+    *("n_experts", "experts_per_token", "init"),
+)
+PARTS = ("bias", "tie_word_embeddings", "lm_head_bias")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +108,9 @@ class Planned:
 class Planner:
     """Turns forms into plans. What was read, cut and counted once is remembered for everybody."""
 
-    def __init__(self, samples: tuple[SampleText, ...]) -> None:
+    def __init__(self, samples: tuple[SampleText, ...], models: ModelStore) -> None:
         self.samples = {sample.key: sample for sample in samples}
+        self.models = models
         self._texts: Memo[Corpus] = Memo(TEXTS_KEPT)
         self._tokenizers: Memo[Tokenizer] = Memo(REPORTS_KEPT)
         self._reports: Memo[CorpusReport] = Memo(REPORTS_KEPT)
@@ -90,24 +118,47 @@ class Planner:
     def plan(self, form: Form) -> Planned:
         """The run that a form describes. Raises a UserError that says what is missing or too much."""
         key, corpus = self._corpus(form)
-        tokenizer = self._tokenizer(form, key, corpus)
-        model = shape(form, tokenizer.vocab_size)
+        base = self._base(form)
+        tokenizer = base.tokenizer if base else self._tokenizer(form, key, corpus)
+        model = fine_tuned(form, base.config) if base else shape(form, tokenizer.vocab_size)
+        settings = training(form, model, fine_tuning=base is not None)
         parameters = count_parameters(model)
         facts = self._reports.get(
-            (key, tokenizer.sha256, parameters, model.n_positions),
-            lambda: report(corpus, tokenizer, parameters=parameters, n_positions=model.n_positions),
+            (key, tokenizer.sha256, parameters, settings.length, settings.batches),
+            lambda: report(
+                corpus,
+                tokenizer,
+                parameters=parameters,
+                n_positions=settings.length,
+                batches=settings.batches,
+            ),
         )
-        settings = training(form, model, facts)  # refuses an unknown optimiser before the title names it
         run = RunPlan(
-            title=self._title(form, corpus),
-            preset=form.size,
+            title=self._title(form, corpus, model, base),
+            preset=self.models.folder(base.ref).facts().preset if base else form.size,
             model=model,
-            training=settings,
+            training=in_epochs(form, settings, facts),
             corpus=corpus,
             tokenizer=tokenizer,
             sources=self._sources(form),
+            start=self._start(form, base) if base else None,
         )
         return Planned(run=run, report=facts)
+
+    def _base(self, form: Form) -> LoadedModel | None:
+        """The model that the run goes on from; None: it begins with random numbers."""
+        check_choice("The beginning", form.begin, ("new", "hand"))
+        return self.models.get(ModelRef.parse(form.hand)) if form.begin == "hand" else None
+
+    def _start(self, form: Form, base: LoadedModel) -> Start:
+        """What is noted about the model that the run goes on from."""
+        return Start(
+            model=base.model,
+            name=base.ref.run_id or "starter",
+            title=f"{base.facts.title}, step {base.step:,}",
+            preset=self.models.folder(base.ref).facts().preset,
+            step=ModelRef.parse(form.hand).step,
+        )
 
     def _corpus(self, form: Form) -> tuple[Hashable, Corpus]:
         """The text, and a key that no other text has."""
@@ -151,14 +202,17 @@ class Planner:
         )
         return made
 
-    def _title(self, form: Form, corpus: Corpus) -> str:
+    def _title(self, form: Form, corpus: Corpus, model: GPT2Config, base: LoadedModel | None) -> str:
         """What somebody wrote, or what tells this run from the others."""
         if isinstance(form.title, str) and form.title.strip():
             return form.title
         sample = self.samples.get(form.sample) if form.source == "sample" else None
-        text = sample.title if sample else Path(corpus.documents[0].name).stem
+        text = (sample.title if sample else Path(corpus.documents[0].name).stem)[:30]
+        if base is not None:
+            return words.FROM.format(text=text, base=base.facts.title)[:MAX_TITLE]
         names = dict((key, name) for name, key in words.OPTIMIZERS)
-        return f"{text[:40]}, {form.size}, {names.get(form.optimizer, form.optimizer)}"
+        different = [f"{name} {value}" for name, value in model.variants.items()]
+        return ", ".join([text, form.size, names[form.optimizer], *different])[:MAX_TITLE]
 
     def _sources(self, form: Form) -> tuple[str, ...]:
         """How the text is written in the command that repeats the run, where it came with the program."""
@@ -180,24 +234,75 @@ def _bytes(path: str) -> int:
 def shape(form: Form, vocab_size: int) -> GPT2Config:
     """The model that a form describes."""
     name = form.size if isinstance(form.size, str) else str(form.size)[:40]
-    return preset(name, vocab_size=vocab_size, n_positions=whole(form.context), dropout=form.dropout)
+    changes = {field: whole(getattr(form, field)) for field in (*SIZES, *VARIANTS)}
+    changes |= {field: None for field in SIZES if changes[field] == 0}
+    if form.parts is not None:
+        check_parts(form.parts)
+        changes |= {part: part in form.parts for part in PARTS}
+    return preset(
+        name, vocab_size=vocab_size, n_positions=whole(form.context), dropout=form.dropout, **changes
+    )
 
 
-def training(form: Form, model: GPT2Config, facts: CorpusReport) -> TrainingConfig:
-    """The training that a form describes."""
-    config = recipe(
+def variant_fields(variants: Any) -> dict[str, Any]:
+    """What a program says about variants, {"norm": "post"}, as fields of a Form. Raises ConfigError."""
+    said = {} if variants is None else variants
+    known = (*SIZES, *VARIANTS, *PARTS, "dropout", "n_positions")
+    if not isinstance(said, dict) or not set(said) <= set(known):
+        raise ConfigError(
+            f"The variants are {str(said)[:80]}.", f"Known are {', '.join(known)}.", "Choose among these."
+        )
+    usual = GPT2Config()
+    for part in PARTS:
+        check_choice(part, said.get(part, True), (True, False))
+    parts = [part for part in PARTS if said.get(part, getattr(usual, part))]
+    rest = {name: value for name, value in said.items() if name not in (*PARTS, "n_positions")}
+    return {**rest, "context": said.get("n_positions"), "parts": parts}
+
+
+def check_parts(parts: Any) -> None:
+    """Refuses a list of parts that a model could not have."""
+    if isinstance(parts, list | tuple) and all(part in PARTS for part in parts):
+        return
+    raise ConfigError(
+        f"The parts of the model are {str(parts)[:60]!r}.",
+        f"They are a list of {', '.join(PARTS)}.",
+        "Choose among these.",
+    )
+
+
+def fine_tuned(form: Form, base: GPT2Config) -> GPT2Config:
+    """The same model, with another dropout where one was chosen."""
+    return base if form.dropout is None else replace(base, dropout=form.dropout)
+
+
+def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> TrainingConfig:
+    """The training that a form describes; see `in_epochs` for a budget in epochs."""
+    check_choice("batches", form.batches, (None, *BATCHES))
+    length = whole(form.context) if fine_tuning else None
+    if isinstance(length, int):
+        length = min(length, model.n_positions)
+    return recipe(
         form.optimizer if isinstance(form.optimizer, str) else str(form.optimizer)[:40],
         model,
+        fine_tuning=fine_tuning,
+        length=length,
         batch_size=whole(form.batch),
         learning_rate=None if form.rate == 0 else form.rate,
         seed=whole(form.seed),
         sample_prompt=form.prompt or None,
+        batches=form.batches,
         **_budget(form),
     )
+
+
+def in_epochs(form: Form, config: TrainingConfig, facts: CorpusReport) -> TrainingConfig:
+    """The same training, with a budget in epochs turned into steps."""
     if form.budget != "epochs":
         return config
-    steps = round(form.epochs * facts.train_tokens / (config.batch_size * config.length))
-    return replace(config, steps=max(1, steps))
+    return replace(
+        config, steps=max(1, round(form.epochs / facts.epochs(1, config.batch_size, config.length)))
+    )
 
 
 def _budget(form: Form) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class FormPart:
 
     def __init__(self, page: Page) -> None:
         self.services = page.services
-        self.planner = Planner(page.services.samples)
+        self.planner = Planner(page.services.samples, page.services.models)
         self.estimator = Estimator()
-        self.form = FormLayout(page.services.samples)
+        self.form = FormLayout(page.services.samples, page.ref)
         self._wire()
 
     def _wire(self) -> None:
@@ -44,8 +44,9 @@ class FormPart:
         form.sample.change(self.about_sample, form.sample, form.sample, **QUIET)
         form.budget.change(self.choose_budget, form.budget, [form.minutes, form.steps, form.epochs], **QUIET)
         form.tokenizer.change(
-            lambda kind: gr.update(visible=kind == "bpe"), form.tokenizer, form.vocabulary, **QUIET
+            lambda kind: gr.update(visible=kind != "char"), form.tokenizer, form.vocabulary, **QUIET
         )
+        form.begin.change(self.choose_beginning, form.begin, [form.new_part, form.variants.part], **QUIET)
         form.size.input(None, form.size, [form.context, form.dropout], js=SIZE_BRINGS)
         form.files.change(lambda: None, None, form.encoding, **QUIET)
         answers = [form.report, form.strip, form.encoding, form.about_model, form.estimate]
@@ -53,7 +54,8 @@ class FormPart:
             *(part.change for part in (form.source, form.sample, form.files, form.encoding, form.pasted)),
             *(part.change for part in (form.tokenizer, form.size, form.context, form.dropout, form.budget)),
             *(part.change for part in (form.minutes, form.steps, form.epochs, form.optimizer, form.batch)),
-            *(part.change for part in (form.vocabulary, form.rate, form.seed, form.prompt)),
+            *(part.change for part in (form.vocabulary, form.rate, form.seed, form.prompt, form.batches)),
+            *(part.change for part in (form.begin, form.hand, *form.variants.controls)),
         ]
         looked = gr.on(changes, self.look, form.controls, answers, trigger_mode="always_last", **QUIET)
         looked.then(self.measure, form.controls, form.estimate, trigger_mode="always_last", **QUIET)
@@ -69,6 +71,10 @@ class FormPart:
             gr.update(visible=source == "upload"),
             gr.update(visible=source == "paste"),
         )
+
+    def choose_beginning(self, begin: Any) -> tuple[Any, ...]:
+        """A model that goes on learning brings its size and its tokens."""
+        return (gr.update(visible=begin == "new"),) * 2
 
     def about_sample(self, key: Any) -> Any:
         """Says what the chosen sample is."""
@@ -117,7 +123,7 @@ class FormPart:
         return self.measure(*values)
 
     def _estimate(self, planned: Planned, *, measure: bool) -> Any:
-        facts, window = planned.report, planned.run.model.n_positions
+        facts, window = planned.report, planned.run.training.length
         if min(facts.train_tokens, facts.validation_tokens) <= window:
             return pieces(hint(words.TOO_SHORT))  # the report says what is missing
         queue = self.services.store.index.queue()

@@ -20,6 +20,7 @@ from gpt2demo.ui.components import (
 )
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, section
+from gpt2demo.ui.train_variants import VariantsLayout
 
 USUAL_SIZE = "nano"
 MOST_VOCABULARY = 8_192
@@ -28,7 +29,9 @@ MOST_VOCABULARY = 8_192
 class FormLayout:
     """The controls of the form, and the places where it answers."""
 
-    def __init__(self, samples: tuple[SampleText, ...]) -> None:
+    def __init__(self, samples: tuple[SampleText, ...], hand: gr.State) -> None:
+        """hand: the model in hand, from which a run can go on."""
+        self.hand = hand
         with gr.Row(elem_classes="gd-cols", elem_id="train-form"):
             with gr.Column():
                 self._text(samples)
@@ -81,31 +84,39 @@ class FormLayout:
 
     def _model(self) -> None:
         SafeHTML(section(words.MODEL, words.MODEL_HINT, step=2))
-        self.tokenizer = gr.Radio(
-            list(words.TOKENIZERS),
-            value="char",
-            label=words.TOKENIZER,
-            info=words.TOKENIZER_INFO,
-            elem_id="train-tokenizer",
+        self.begin = gr.Radio(
+            list(words.BEGINNINGS),
+            value="new",
+            label=words.BEGIN,
+            info=words.BEGIN_INFO,
+            elem_id="train-begin",
         )
-        self.vocabulary = Slider(
-            260,
-            MOST_VOCABULARY,
-            1_024,
-            step=4,
-            label=words.VOCABULARY,
-            info=words.VOCABULARY_INFO,
-            visible=False,  # until word pieces are chosen
-            elem_id="train-vocabulary",
-            elem_classes="gd-full",
-        )
-        self.size = gr.Radio(
-            [(words.SIZES[name], name) for name in PRESETS],
-            value=USUAL_SIZE,
-            label=words.SIZE,
-            info=words.SIZE_INFO,
-            elem_id="train-size",
-        )
+        with gr.Column() as self.new_part:
+            self.tokenizer = gr.Radio(
+                list(words.TOKENIZERS),
+                value="char",
+                label=words.TOKENIZER,
+                info=words.TOKENIZER_INFO,
+                elem_id="train-tokenizer",
+            )
+            self.vocabulary = Slider(
+                260,
+                MOST_VOCABULARY,
+                1_024,
+                step=4,
+                label=words.VOCABULARY,
+                info=words.VOCABULARY_INFO,
+                visible=False,  # until word pieces are chosen
+                elem_id="train-vocabulary",
+                elem_classes="gd-full",
+            )
+            self.size = gr.Radio(
+                [(words.SIZES[name], name) for name in PRESETS],
+                value=USUAL_SIZE,
+                label=words.SIZE,
+                info=words.SIZE_INFO,
+                elem_id="train-size",
+            )
         self.context = Slider(
             8,
             1_024,
@@ -126,6 +137,7 @@ class FormLayout:
             elem_id="train-dropout",
             elem_classes="gd-full",
         )
+        self.variants = VariantsLayout()
         self.about_model = SafeHTML(elem_id="train-model-report")
 
     def _run(self) -> None:
@@ -157,6 +169,13 @@ class FormLayout:
             self.batch = Slider(
                 1, 128, 12, step=1, label=words.BATCH, info=words.BATCH_INFO, elem_id="train-batch"
             )
+            self.batches = gr.Radio(
+                list(words.BATCHES),
+                value="packed",
+                label=words.BATCHES_LABEL,
+                info=words.BATCHES_INFO,
+                elem_id="train-batches",
+            )
             with gr.Row(elem_classes="gd-pair"):
                 self.rate = Number(
                     0, label=words.RATE, info=words.RATE_INFO, min_width=120, elem_id="train-rate"
@@ -185,11 +204,15 @@ class FormLayout:
             self.files,
             self.encoding,
             self.pasted,
+            self.begin,
+            self.hand,
             self.tokenizer,
             self.vocabulary,
             self.size,
             self.context,
             self.dropout,
+            *self.variants.controls,
+            self.batches,
             self.budget,
             self.minutes,
             self.steps,

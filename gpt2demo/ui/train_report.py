@@ -54,7 +54,7 @@ def first_lines(planned: Planned) -> str:
 
 def model_report(planned: Planned, memory_bytes: int) -> Safe:
     """How big the model is, and whether this machine can hold its training."""
-    fits = planned.memory <= memory_bytes
+    fits, start = planned.memory <= memory_bytes, planned.run.start
     return pieces(
         stats(
             [
@@ -62,7 +62,8 @@ def model_report(planned: Planned, memory_bytes: int) -> Safe:
                 (words.MEMORY, size(planned.memory), f"while it learns; a run may use {size(memory_bytes)}"),
             ]
         ),
-        notice(words.TOO_BIG, "warning") if planned.parameters > HOPELESS else None,
+        hint(words.GOES_ON.format(title=start.title)) if start else None,
+        notice(words.TOO_BIG, "warning") if planned.parameters > HOPELESS and not start else None,
         None if fits else notice(f"It needs {size(planned.memory)} of memory, too much here.", "error"),
     )
 

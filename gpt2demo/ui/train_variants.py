@@ -5,13 +5,9 @@ from typing import Any
 import gradio as gr
 
 from gpt2demo.model.config import MAX_EXPERTS, MAX_LAYERS, GPT2Config
-from gpt2demo.ui.components import SafeHTML
+from gpt2demo.ui.components import Number, SafeHTML
 from gpt2demo.ui.text import variants as words
 from gpt2demo.ui.theme import hint
-
-# In the order of the controls. Where a number is 0 the size keeps its own.
-SIZES = ("n_layer", "n_head", "n_embd", "n_inner")
-PARTS = tuple(name for _, name in words.PARTS_CHOICES)
 
 
 class VariantsLayout:
@@ -19,7 +15,9 @@ class VariantsLayout:
 
     def __init__(self) -> None:
         usual = GPT2Config()
-        with gr.Accordion(words.VARIANTS, open=False, elem_id="train-variants", elem_classes="gd-full"):
+        with gr.Accordion(
+            words.VARIANTS, open=False, elem_id="train-variants", elem_classes="gd-full"
+        ) as self.part:
             SafeHTML(hint(words.VARIANTS_HINT))
             self.architecture = self._choice("architecture", words.ARCHITECTURES, usual.architecture)
             with gr.Row(elem_classes="gd-pair"):
@@ -33,11 +31,13 @@ class VariantsLayout:
             self.positions = self._choice("positions", words.POSITIONS_CHOICES, usual.positions)
             self.attention = self._choice("attention", words.ATTENTIONS, usual.attention)
             with gr.Row(elem_classes="gd-pair"):
-                self.window = self._number("window", 1, 1_024, usual.attention_window)
+                self.attention_window = self._number("attention_window", 1, 1_024, usual.attention_window)
                 self.global_tokens = self._number("global_tokens", 0, 1_024, usual.global_tokens)
             with gr.Row(elem_classes="gd-pair"):
-                self.experts = self._number("experts", 1, MAX_EXPERTS, usual.n_experts)
-                self.per_token = self._number("experts_per_token", 1, MAX_EXPERTS, usual.experts_per_token)
+                self.n_experts = self._number("n_experts", 1, MAX_EXPERTS, usual.n_experts)
+                self.experts_per_token = self._number(
+                    "experts_per_token", 1, MAX_EXPERTS, usual.experts_per_token
+                )
             self.parts = gr.CheckboxGroup(
                 list(words.PARTS_CHOICES),
                 value=list(words.USUAL_PARTS),
@@ -60,10 +60,10 @@ class VariantsLayout:
             self.activation,
             self.positions,
             self.attention,
-            self.window,
+            self.attention_window,
             self.global_tokens,
-            self.experts,
-            self.per_token,
+            self.n_experts,
+            self.experts_per_token,
             self.parts,
             self.init,
         ]
@@ -72,9 +72,9 @@ class VariantsLayout:
         label, info = _words(name)
         return gr.Radio(list(choices), value=value, label=label, info=info, elem_id=f"train-{_id(name)}")
 
-    def _number(self, name: str, low: int, high: int, value: int) -> gr.Number:
+    def _number(self, name: str, low: int, high: int, value: int) -> Number:
         label, info = _words(name)
-        return gr.Number(
+        return Number(
             value,
             minimum=low,
             maximum=high,

@@ -11,18 +11,20 @@ from unittest import mock
 
 import gradio as gr
 import pytest
+import torch
 
 from gpt2demo.errors import ConfigError, LimitError, TextError, UserError
+from gpt2demo.model.config import preset
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelRef
 from gpt2demo.text.samples import SampleText
 from gpt2demo.training import estimate as trials
 from gpt2demo.training.estimate import Pace
-from gpt2demo.training.folder import command_for
+from gpt2demo.training.folder import RunFolder, command_for
 from gpt2demo.ui.components import run_value
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.text import train as words
-from gpt2demo.ui.train_form import FIELDS, Form
+from gpt2demo.ui.train_form import FIELDS, Form, shape
 from gpt2demo.ui.train_report import duration, estimate, first_lines, model_report, rounded, text_report
 from gpt2demo.ui.train_tab import TrainTab
 from tests.ui.little_runs import ME, SOMEBODY, blocks, make_page, make_services, said
@@ -67,10 +69,10 @@ def values(**changes: Any) -> tuple[Any, ...]:
     return tuple(getattr(form, name) for name in FIELDS)
 
 
-def told(work: Any, *arguments: Any) -> str:
+def told(work: Any, *arguments: Any, **named: Any) -> str:
     """The sentence that a handler's refusal becomes on the page."""
     with pytest.raises(gr.Error) as refused:
-        work(*arguments)
+        work(*arguments, **named)
     assert "fault" not in str(refused.value)
     return str(refused.value)
 
@@ -78,7 +80,8 @@ def told(work: Any, *arguments: Any) -> str:
 def test_controls_stand_in_the_order_of_the_form(same_tab: TrainTab) -> None:
     controls = same_tab.form_part.form.controls
     assert len(controls) == len(FIELDS)
-    by_name = [getattr(same_tab.form_part.form, name) for name in FIELDS]
+    form = same_tab.form_part.form
+    by_name = [getattr(form if hasattr(form, name) else form.variants, name) for name in FIELDS]
     assert controls == by_name
 
 
@@ -99,6 +102,94 @@ def test_looking_answers_every_part_of_the_form(same_tab: TrainTab) -> None:
     assert "vocabulary" in report and strip.count("\n") > 20 and not encoding["visible"]
     assert words.PARAMETERS in model
     assert words.TRYING in time
+
+
+def test_the_controls_are_set_as_gpt2_is_built(same_tab: TrainTab) -> None:
+    form = same_tab.form_part.form
+    as_built = dict(zip(FIELDS, (part.value for part in form.controls), strict=True)) | {"sample": "story"}
+    plain = shape(Form(**as_built), 50)
+    assert plain == preset("nano", vocab_size=50) and plain.variants == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"architecture": "lstm"}, "architecture lstm"),
+        ({"norm": "post"}, "norm post"),
+        ({"activation": "relu"}, "activation relu"),
+        ({"positions": "rotary"}, "positions rotary"),
+        ({"attention": "local", "attention_window": 4.0}, "attention local"),
+        ({"attention": "global_local", "global_tokens": 3}, "global_tokens 3"),
+        ({"n_experts": 4, "experts_per_token": 2}, "experts_per_token 2"),
+        ({"parts": ["tie_word_embeddings"]}, "bias False"),
+        ({"parts": ["bias", "lm_head_bias"]}, "lm_head_bias True"),
+        ({"init": "xavier"}, "init xavier"),
+        ({"n_inner": 100}, "n_inner 100"),
+    ],
+)
+def test_each_variant_of_the_form_is_the_models(
+    same_tab: TrainTab, changes: dict[str, Any], told: str
+) -> None:
+    planned = same_tab.form_part.planner.plan(Form.of(values(**changes)))
+    wanted = {name: value for name, value in changes.items() if name != "parts"}
+    assert wanted.items() <= vars(planned.run.model).items()
+    assert told in planned.run.title  # so that runs laid over each other can be told apart
+
+
+def test_sizes_of_zero_are_the_sizes_own(same_tab: TrainTab) -> None:
+    model = shape(Form(size="nano", n_layer=0, n_head=1.0, n_embd=0, n_inner=0), 50)
+    assert (model.n_layer, model.n_head, model.n_embd, model.n_inner) == (4, 1, 128, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"n_head": 7}, "nearest value that works is n_head = 8"),
+        ({"norm": "middle"}, "norm"),
+        ({"n_experts": 99}, "n_experts"),
+        ({"experts_per_token": 2}, "experts_per_token"),
+        ({"parts": ["wings"]}, "lm_head_bias"),
+        ({"parts": "bias"}, "parts of the model"),
+        ({"n_layer": float("nan")}, "n_layer"),
+        ({"batches": ["packed"]}, "batches"),
+        ({"begin": "end"}, "beginning"),
+        ({"begin": "hand", "hand": "nobody"}, "no model called"),
+    ],
+)
+def test_what_no_model_can_be_is_refused_in_place(
+    same_tab: TrainTab, changes: dict[str, Any], sentence: str
+) -> None:
+    report, *_ = same_tab.form_part.look(*values(**changes))
+    assert sentence in report and "gd-stats" not in report
+
+
+def test_padded_batches_are_reported_and_trained(same_tab: TrainTab) -> None:
+    paragraphs = "\n\n".join([STORY.replace("\n\n", "\n")[:300]] * 30)
+    form = Form.of(values(source="paste", pasted=paragraphs, batches="padded", budget="epochs", epochs=2))
+    planned = same_tab.form_part.planner.plan(form)
+    assert planned.run.training.batches == "padded" and planned.report.train_rows
+    config = planned.run.training
+    assert planned.report.epochs(config.steps, config.batch_size, config.length) == pytest.approx(2, rel=0.2)
+
+
+def test_a_model_in_hand_goes_on_learning(same_tab: TrainTab) -> None:
+    planner = same_tab.form_part.planner
+    loaded = planner.models.get(ModelRef.parse("starter"))
+    text = loaded.tokenizer.decode(list(range(loaded.tokenizer.vocab_size))) * 20
+    form = Form.of(values(source="paste", pasted=text, begin="hand", hand="starter", context=8, size="gpt2"))
+    planned = planner.plan(form)
+    assert planned.run.model == replace(loaded.config, dropout=planned.run.model.dropout)
+    assert planned.run.start is not None and planned.run.start.model is loaded.model
+    assert planned.run.training.length == 8 and "from Starter" in planned.run.title
+    report, _, _, model, _ = same_tab.form_part.look(
+        *values(source="paste", pasted=text, begin="hand", hand="starter", context=8)
+    )
+    assert "It goes on from Starter" in model
+    folder = RunFolder.create(same_tab.page.services.store.root / "fine", planned.run)
+    first = folder.first_model(seed=5).state_dict()
+    assert all(torch.equal(first[name], tensor) for name, tensor in loaded.model.state_dict().items())
+    assert folder.facts().started_from.startswith("Starter, step")
+    assert "--from starter" in folder.facts().command and "--preset" not in folder.facts().command
 
 
 def test_a_prompt_that_the_model_could_not_read_is_refused_while_it_is_typed(same_tab: TrainTab) -> None:
@@ -391,6 +482,23 @@ def test_a_program_can_start_watch_and_stop(tab: TrainTab) -> None:
     assert isinstance(api.stop_training(run, owner), str)
     assert "at least" in told(api.start_training, "too short")
     assert "1,440" in told(api.start_training, STORY, "", "char", 1024, "nano", 1e9)
+
+
+def test_a_program_asks_for_variants_and_for_fine_tuning(tab: TrainTab) -> None:
+    def started(**how: Any) -> RunFolder:
+        return tab.page.services.store.folder(
+            tab.api.start_training(STORY, size="pico", steps=5, **how)["run"]
+        )
+
+    start = tab.api.start_training
+    plain = started(variants={"norm": "post", "bias": False, "n_positions": 32})
+    assert plain.config().variants == {"norm": "post", "bias": False} and plain.config().n_positions == 32
+    text = tab.page.services.models.get(ModelRef.parse("starter")).tokenizer
+    letters = text.decode(list(range(text.vocab_size))) * 60
+    fine = tab.api.start_training(letters, steps=5, start="starter")["run"]
+    assert tab.page.services.store.folder(fine).facts().started_from.startswith("Starter")
+    assert "Known are" in told(start, STORY, variants={"wings": 2})
+    assert "bias" in told(start, STORY, variants={"bias": "yes"})
 
 
 def test_the_same_request_of_a_program_is_one_run(tab: TrainTab) -> None:

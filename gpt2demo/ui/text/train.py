@@ -27,14 +27,25 @@ NO_TOKENS = "The first tokens appear here."
 # -- model ---------------------------------------------------------------------------------------------------
 MODEL = "Model"
 MODEL_HINT = "A GPT-2 with random numbers in it. Training turns them into knowledge."
+BEGIN = "Begin with"
+BEGIN_INFO = (
+    "Random numbers: everything it will know comes from this text. The model in hand: it goes on from what "
+    "it knows already (fine-tuning), and keeps its size and its tokens."
+)
+BEGINNINGS = (("Random numbers", "new"), ("The model in hand", "hand"))
+FROM = "{text}, from {base}"
+GOES_ON = "It goes on from {title}, and reads with its tokens."
 TOKENIZER = "Cut the text into"
 TOKENIZER_INFO = (
     "Characters: every sign is a token; simple, and right for short texts. Word pieces: frequent words "
-    "become one token (BPE), as in OpenAI's GPT-2; better from about 200 KB."
+    "become one token (BPE), as in OpenAI's GPT-2; better from about 200 KB. Words: as in textbooks, in "
+    "small letters; rare words all become <unk>."
 )
-TOKENIZERS = (("Characters", "char"), ("Word pieces", "bpe"))
-VOCABULARY = "Number of word pieces (vocabulary size)"
-VOCABULARY_INFO = "Few: short pieces, each seen often. Many: whole words, but rare ones are hardly learnt."
+TOKENIZERS = (("Characters", "char"), ("Word pieces", "bpe"), ("Words", "word"))
+VOCABULARY = "Most different tokens (vocabulary size)"
+VOCABULARY_INFO = (
+    "Few: short pieces, or only frequent words. Many: whole words, but rare ones are hardly learnt."
+)
 SIZE = "Size"
 SIZES = {
     "pico": "Pico: 2 layers, quick to learn",
@@ -77,6 +88,12 @@ OPTIMIZER_INFO = "Muon: about three times as quick here. AdamW: what nearly ever
 OPTIMIZERS = (("Muon", "muon"), ("AdamW", "adamw"))
 BATCH = "Passages per step (batch size)"
 BATCH_INFO = "Few: many hasty steps. Many: fewer, calmer steps, and more memory."
+BATCHES_LABEL = "How passages are cut out of the text (batches)"
+BATCHES = (("anywhere (packed)", "packed"), ("by paragraph (padded)", "padded"))
+BATCHES_INFO = (
+    "Anywhere: documents end to end, as GPT-2 read them; nothing is wasted. By paragraph: each begins a row "
+    "of its own and is filled up with padding, which counts for nothing."
+)
 RATE = "Highest learning rate"
 RATE_INFO = "0: what suits optimizer and size. Too high and it breaks, too low and it hardly learns."
 SEED = "Seed"

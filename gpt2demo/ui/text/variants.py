@@ -49,12 +49,12 @@ ATTENTIONS = (
     ("strided", "strided"),
     ("global + local", "global_local"),
 )
-WINDOW = "How far back, in tokens (window)"
-WINDOW_INFO = "Only for the last three. 1: it reads nothing but the token itself."
+ATTENTION_WINDOW = "How far back, in tokens (window)"
+ATTENTION_WINDOW_INFO = "Only for the last three. 1: it reads nothing but the token itself."
 GLOBAL_TOKENS = "First tokens that all may read"
 GLOBAL_TOKENS_INFO = "Only for global + local."
-EXPERTS = "MLPs in each block (experts)"
-EXPERTS_INFO = "1: a GPT-2. More: a mixture of experts; a router sends each token to some of them."
+N_EXPERTS = "MLPs in each block (experts)"
+N_EXPERTS_INFO = "1: a GPT-2. More: a mixture of experts; a router sends each token to some of them."
 EXPERTS_PER_TOKEN = "Experts that work on one token"
 EXPERTS_PER_TOKEN_INFO = "Fewer than there are: more parameters for hardly more work."
 PARTS = "Parts"
