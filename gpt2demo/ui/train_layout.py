@@ -39,6 +39,7 @@ class FormLayout:
                 self._model()
             with gr.Column():
                 self._run()
+        self.variants = VariantsLayout()
 
     def _text(self, samples: tuple[SampleText, ...]) -> None:
         SafeHTML(section(words.TEXT, words.TEXT_HINT, step=1))
@@ -137,7 +138,6 @@ class FormLayout:
             elem_id="train-dropout",
             elem_classes="gd-full",
         )
-        self.variants = VariantsLayout()
         self.about_model = SafeHTML(elem_id="train-model-report")
 
     def _run(self) -> None:
