@@ -17,6 +17,7 @@ from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import embeddings as words
 from gpt2demo.ui.theme import pieces, section
+from gpt2demo.ui.word2vec_part import Word2VecPart
 
 MAP_HEIGHT, POSITIONS_HEIGHT = 560, 480
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
@@ -43,6 +44,7 @@ class EmbeddingsTab:
             self.seen, self.intro, self.colour, self.found, self.map, self.caption, self.card, self.positions,
         ]  # fmt: skip
         self._wire(page)
+        self.word2vec = Word2VecPart(page, self.maps, self.seen)
 
     def _layout(self) -> None:
         with gr.Row(elem_classes="gd-split-right"):
