@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gpt2demo.__main__ import main
+from gpt2demo.__main__ import main, parser
 from gpt2demo.commands.models import load_model
-from gpt2demo.commands.train import SAMPLE_TOKENS, write_sample
+from gpt2demo.commands.train import SAMPLE_TOKENS, new_run, write_sample
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import hold
@@ -94,6 +94,54 @@ def test_gpt2s_tokenizer_is_read_from_its_folder(run, tmp_path, capfd):
     assert main([*words.split(), "--tokenizer-files", str(tmp_path / "my files")]) == 0
     assert Tokenizer.load(tmp_path / "run" / "tokenizer.json").sha256 == tokenizer.sha256
     assert repeated(tmp_path / "run", tmp_path / "again")
+
+
+VARIANTS = {
+    "architecture": "lstm", "norm": "post", "activation": "relu", "positions": "rotary", "attention": "local",
+    "attention_window": 3, "global_tokens": 2, "n_experts": 3, "n_inner": 40, "n_layer": 1, "n_head": 1,
+    "n_embd": 32, "bias": False, "tie_word_embeddings": False, "lm_head_bias": True, "init": "xavier",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_variant_is_an_option_that_the_run_remembers(name, run, tmp_path, capsys):
+    value, option = VARIANTS[name], name.replace("_", "-")
+    switch = f"--{option}" if value else f"--no-{option}"
+    chosen = [switch] if isinstance(value, bool) else [f"--{option}", str(value)]
+    words = f"train --text {run.parent / 'fox.txt'} {SMALL} --out {tmp_path / 'run'}"
+    folder = new_run(parser().parse_args([*words.split(), *chosen]))
+    assert getattr(folder.config(), name) == value
+    words = shlex.split(folder.facts().command)
+    assert words[words.index(chosen[0]) :][: len(chosen)] == chosen
+    again = new_run(parser().parse_args([*words[3:-1], str(tmp_path / "again")]))
+    assert again.config() == folder.config() and again.facts().training == folder.facts().training
+
+
+def test_a_model_goes_on_learning_from_another_text(run, tmp_path, capsys):
+    (tmp_path / "owl.txt").write_text("the owl sang to the sea. " * 60, encoding="utf-8")
+    words = f"train --from {run} --from-step 0 --text {tmp_path / 'owl.txt'} --context 8 --batch-size 2"
+    assert main([*words.split(), "--steps", "6", "--threads", "1", "--out", str(tmp_path / "fine")]) == 0
+    before, fine = RunFolder(run), RunFolder(tmp_path / "fine")
+    old, _ = before.load_model(0)
+    first, _ = fine.load_model(0)
+    assert all(
+        torch.allclose(a, b, atol=1e-3) for a, b in zip(old.parameters(), first.parameters(), strict=True)
+    )
+    assert (tmp_path / "fine" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+    assert fine.config() == before.config() and fine.facts().started_from.endswith(", step 0")
+    losses = [record.train_loss for record in fine.journal().steps()]
+    assert losses[-1] < losses[0]
+    assert repeated(fine.path, tmp_path / "again")
+
+
+def test_fine_tuning_keeps_shape_and_tokens(run, tmp_path, capsys):
+    base = f"train --from {run} --text {run.parent / 'fox.txt'} --steps 1 --out {tmp_path / 'fine'}"
+    for more in ("--n-layer 2", "--tokenizer bpe", "--preset mini", "--no-bias"):
+        assert main([*base.split(), *more.split()]) == 2
+        assert "keeps its shape and its tokenizer" in capsys.readouterr().err
+    (tmp_path / "signs.txt").write_text("§§ signs that it never saw §§ " * 40, encoding="utf-8")
+    assert main([*base.replace("fox.txt", "signs.txt").replace(str(run.parent), str(tmp_path)).split()]) == 2
+    assert not (tmp_path / "fine").exists()
 
 
 def test_generate_prints_the_prompt_and_its_continuation(run, capfdbinary):

@@ -97,7 +97,7 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 
 def _train(options: argparse.Namespace) -> None:
-    folder = RunFolder(Path(options.run)) if options.run else _new_run(options)
+    folder = RunFolder(Path(options.run)) if options.run else new_run(options)
     steps = folder.facts().training.steps
     worker = Worker(folder, write_sample)
     obey_signals(worker)
@@ -110,7 +110,8 @@ def _train(options: argparse.Namespace) -> None:
     print(json.dumps({"run": str(folder.path)} | asdict(worker.outcome)))
 
 
-def _new_run(options: argparse.Namespace) -> RunFolder:
+def new_run(options: argparse.Namespace) -> RunFolder:
+    """Makes the folder of the run that these options describe; nothing is trained yet. Raises a UserError."""
     if not options.text or not options.out:
         raise NotFoundError(
             "There is no run to continue and no text to begin with.",
