@@ -26,7 +26,9 @@ def run(tmp_path_factory) -> Path:
     """A run of ten steps, made by the command itself."""
     folder = tmp_path_factory.mktemp("command")
     (folder / "fox.txt").write_text(TEXT, encoding="utf-8")
-    words = f"train --text {folder / 'fox.txt'} --preset nano --context 16 --steps 10 --batch-size 4"
+    words = (
+        f"train --text {folder / 'fox.txt'} --preset nano --context 16 --steps 10 --batch-size 4 --threads 1"
+    )
     finished = subprocess.run(
         [sys.executable, "-m", "gpt2demo", *words.split(), "--seed", "3", "--out", str(folder / "run")],
         capture_output=True,
@@ -43,7 +45,7 @@ def run(tmp_path_factory) -> Path:
 
 def test_the_same_command_gives_the_same_weights(run, tmp_path, capsys):
     text = run.parent / "fox.txt"
-    words = f"train --text {text} --preset nano --context 16 --steps 10 --batch-size 4 --seed 3"
+    words = f"train --text {text} --preset nano --context 16 --steps 10 --batch-size 4 --threads 1 --seed 3"
     assert main([*words.split(), "--out", str(tmp_path / "again")]) == 0
     first, again = (load_file(path / "model.safetensors") for path in (run, tmp_path / "again"))
     assert all(torch.equal(first[name], again[name]) for name in first)
