@@ -88,17 +88,17 @@ def fake_quantization(model: LanguageModel, *, bits: int = 8) -> Iterator[None]:
             stand_in = stand_ins.setdefault(id(own), rounded(own, bits))
             swapped[module] = dict(module._parameters)
             del module._parameters["weight"]
-            module.weight = stand_in  # type: ignore[assignment]  # a tensor that depends on the parameter
+            module.weight = stand_in  # no parameter, but a tensor that depends on it
             if isinstance(module, nn.Linear):
                 handles.append(module.register_forward_pre_hook(lambda _, inputs: rounded(inputs[0])))
         yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, parameters in swapped.items():
-            module.__dict__.pop("weight", None)
-            module._parameters.clear()
-            module._parameters.update(parameters)  # in their old order, by which sums are rounded
+        for part, parameters in swapped.items():
+            part.__dict__.pop("weight", None)
+            part._parameters.clear()
+            part._parameters.update(parameters)  # in their old order, by which sums are rounded
 
 
 class Int8Table(nn.Module):
@@ -151,8 +151,8 @@ def quantized(model: LanguageModel) -> LanguageModel:
     for name, part in _parts(made).items():
         table = tables.setdefault(id(part.weight), Int8Table(part.weight))
         above, _, own = name.rpartition(".")
-        new = Int8Linear(table, part.bias) if isinstance(part, nn.Linear) else table
-        setattr(made.get_submodule(above), own, new)
+        whole = Int8Linear(table, part.bias) if isinstance(part, nn.Linear) else table
+        setattr(made.get_submodule(above), own, whole)
     return made
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gpt2demo.errors import ConfigError, LimitError, check_range
+from gpt2demo.errors import ConfigError, LimitError, check_choice, check_range
 from gpt2demo.model.anatomy import count_parameters, training_memory
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import BATCHES
@@ -14,6 +14,7 @@ MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 OPTIMIZERS = ("adamw", "muon")
 DECAYS = ("cosine", "linear")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +45,13 @@ class TrainingConfig:
     )
     sample_prompt: str = ""
     batches: str = "packed"  # documents end to end, or "padded": each in a row of its own
+    precision: str = "fp32"  # in which matrices are multiplied; "fp16" on a GPU only
+    gradient_checkpointing: bool = False  # keep no intermediate results of a block, compute them once more
+    quantization_aware: bool = False  # round in the forward pass as int8 will, to lose less by it later
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", OPTIMIZERS), ("decay", DECAYS), ("batches", BATCHES)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(
-                    f"{name} is {str(getattr(self, name))[:40]!r}.",
-                    f"It must be {' or '.join(allowed)}.",
-                    f"Choose {allowed[0]}.",
-                )
+        for name, allowed in _CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
         if (self.steps is None) == (self.minutes is None):
             raise ConfigError(
                 "The run has " + ("no budget." if self.steps is None else "two budgets, steps and minutes."),
@@ -111,6 +110,15 @@ class TrainingConfig:
             ) from error
 
 
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "optimizer": OPTIMIZERS,
+    "decay": DECAYS,
+    "batches": BATCHES,
+    "precision": PRECISIONS,
+    "gradient_checkpointing": (False, True),
+    "quantization_aware": (False, True),
+}
+
 # nanoGPT's documented numbers for a laptop CPU: the yardstick that the literature has.
 ADAMW: Mapping[str, Any] = {
     "learning_rate": 1e-3,
@@ -140,10 +148,7 @@ def recipe(optimizer: str, model: GPT2Config, **changes: Any) -> TrainingConfig:
 
     The learning rate falls with the width beyond 128 channels, as larger models want smaller steps.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ConfigError(
-            f"optimizer is {str(optimizer)[:40]!r}.", f"It must be {' or '.join(OPTIMIZERS)}.", "Choose muon."
-        )
+    check_choice("optimizer", optimizer, OPTIMIZERS)
     numbers: dict[str, Any] = dict(ADAMW if optimizer == "adamw" else MUON)
     numbers["learning_rate"] *= min(1.0, (128 / model.n_embd) ** 0.5)
     numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
