@@ -1,12 +1,14 @@
 """Every choice that a training run makes, and the recipes that choose well."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gpt2demo.errors import ConfigError, LimitError, check_choice, check_range
-from gpt2demo.model.anatomy import count_parameters, training_memory
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.memory import MemoryByPart, memory_by_part
 from gpt2demo.text.batches import BATCHES
 
 MAX_STEPS = 1_000_000
@@ -158,20 +160,34 @@ def recipe(optimizer: str, model: GPT2Config, **changes: Any) -> TrainingConfig:
     return TrainingConfig(**numbers)
 
 
+def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
+    """What a step of this run will need, predicted before anything is allocated."""
+    return memory_by_part(
+        model,
+        batch_size=training.batch_size,
+        length=training.length,
+        optimizer=training.optimizer,
+        precision=training.precision,
+        gradient_checkpointing=training.gradient_checkpointing,
+        quantization_aware=training.quantization_aware,
+    )
+
+
 def check_fits(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int) -> None:
     """Refuses a run that would need more memory than there is, before anything is allocated.
 
     Raises LimitError with the predicted need and the largest batch that fits.
     """
-    need = training_memory(model, batch_size=training.batch_size, length=training.length)
-    if need <= memory_bytes:
+
+    def need(batch_size: int) -> int:
+        return planned_memory(model, replace(training, batch_size=batch_size)).peak
+
+    if need(training.batch_size) <= memory_bytes:
         return
-    empty = training_memory(model, batch_size=0, length=training.length)
-    one = training_memory(model, batch_size=1, length=training.length) - empty
-    largest = (memory_bytes - empty) // one
+    largest = bisect_right(range(1, training.batch_size), memory_bytes, key=need)
     raise LimitError(
         f"Training {count_parameters(model):,} parameters with batches of {training.batch_size} × "
-        f"{training.length} tokens needs about {need / 1e9:.1f} GB of memory.",
+        f"{training.length} tokens needs about {need(training.batch_size) / 1e9:.1f} GB of memory.",
         f"This machine lends {memory_bytes / 1e9:.1f} GB to a run.",
         f"The largest batch that fits is {largest}." if largest >= 1 else "Choose a smaller model.",
     )

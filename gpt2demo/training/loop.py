@@ -27,6 +27,7 @@ VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
 BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
 EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
+EVALUATION_LOGITS = 2**24  # ... and about this many scores at most, or GPT-2's would need gigabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def evaluate(model: LanguageModel, part: Part, *, length: int, max_tokens: int) 
     `max_tokens` bounds how many tokens are read, in evenly spaced windows of `length`.
     """
     inputs, targets = validation_windows(part, length=length, max_tokens=max_tokens)  # (N, T) each
-    at_once = max(1, EVALUATION_BATCH // length)
+    at_once = max(1, min(EVALUATION_BATCH, EVALUATION_LOGITS // model.config.vocab_size) // length)
     was_training = model.training
     model.eval()
     loss, right, tokens = 0.0, 0, 0

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from gpt2demo.errors import ConfigError, TextError, check_range
-from gpt2demo.model.anatomy import count_parameters, training_memory
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.text.corpus import Corpus, document_from_text, read_files
 from gpt2demo.text.documents import check_upload
 from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
-from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, recipe
+from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, planned_memory, recipe
 from gpt2demo.training.folder import RunPlan
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
@@ -74,8 +74,7 @@ class Planned:
     @property
     def memory(self) -> int:
         """About how many bytes training needs."""
-        training = self.run.training
-        return training_memory(self.run.model, batch_size=training.batch_size, length=training.length)
+        return planned_memory(self.run.model, self.run.training).peak
 
 
 class Planner:
