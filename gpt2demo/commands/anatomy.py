@@ -40,7 +40,8 @@ def add_anatomy(command: argparse.ArgumentParser) -> None:
     command.set_defaults(work=_anatomy)
     command.description = (
         "Prints how many parameters each part of a GPT-2 has, by formula and by counting, how much it "
-        "computes for each token, and how much memory training and writing take. The last line is one JSON object."
+        "computes for each token, and how much memory training and writing take. The last line is one "
+        "JSON object."
     )
     command.add_argument("--preset", choices=tuple(PRESETS), default="gpt2", help="default: %(default)s")
     command.add_argument("--vocab-size", type=int, default=GPT2_VOCABULARY, metavar="N", help="tokens known")

@@ -62,8 +62,8 @@ def memory_by_part(
     tokens, numbers, table = batch_size * length, count_parameters(config), _table(config)
     kept = _kept(config, tokens, length, precision, quantization_aware)
     logits = 3 * FLOAT * tokens * config.vocab_size
-    copies = HALF * (precision != "fp32") + FLOAT * quantization_aware
-    rounded = copies * _in_matrices(config)
+    halved, quantized = precision != "fp32", quantization_aware
+    rounded = HALF * halved * _multiplied(config) + FLOAT * quantized * _quantized(config)
     weights = FLOAT * numbers
     inside = _in_blocks(config) if optimizer == "muon" else 0
     remembered = FLOAT * (inside + 2 * (numbers - inside))
@@ -165,9 +165,15 @@ def _in_blocks(config: GPT2Config) -> int:
     return config.n_layer * (4 * C * C + config.n_experts * 2 * C * F)
 
 
-def _in_matrices(config: GPT2Config) -> int:
-    """How many weights are multiplied with: those of the blocks and the output table."""
-    return _in_blocks(config) + (0 if config.architecture == "bigram" else _table(config) // FLOAT)
+def _multiplied(config: GPT2Config) -> int:
+    """How many weights are in products of matrices: those of the blocks and the output table."""
+    return 0 if config.architecture == "bigram" else _in_blocks(config) + _table(config) // FLOAT
+
+
+def _quantized(config: GPT2Config) -> int:
+    """How many weights training for int8 rounds: linear layers and token tables, but not inside an LSTM."""
+    tables = _table(config) // FLOAT * (1 if config.tie_word_embeddings else 2)
+    return tables + (_in_blocks(config) if config.architecture == "gpt2" else 0)
 
 
 def _scratch(config: GPT2Config, inside: int) -> int:

@@ -49,9 +49,10 @@ def computing_in(model: LanguageModel, config: TrainingConfig) -> Iterator[None]
 
     Both passes belong inside: a block that is computed once more must be computed the same way.
     """
+    device = model.device
     with ExitStack() as stack:
         if config.quantization_aware:
             stack.enter_context(fake_quantization(model))
         if config.precision in HALVES:
-            stack.enter_context(torch.autocast(model.device.type, HALVES[config.precision]))
+            stack.enter_context(torch.autocast(device.type, HALVES[config.precision]))
         yield
