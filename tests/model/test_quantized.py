@@ -7,6 +7,7 @@ from torch import nn
 from gpt2demo.errors import ConfigError
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.positions import rotate
 from gpt2demo.model.quantized import (
     Int8Linear,
     Int8Table,
@@ -97,6 +98,12 @@ def test_every_model_can_write_in_fewer_bits(variant, precision):
     assert in_precision(model, "fp32") is model
     with pytest.raises(ConfigError, match="precision is 'int4'"):
         in_precision(model, "int4")
+
+
+def test_rotary_positions_keep_their_angles_in_half_precision():
+    x = torch.randn(1, 2, 3, 16, generator=torch.Generator().manual_seed(6))
+    error = (rotate(x.bfloat16(), past=1_000).float() - rotate(x, past=1_000)).norm() / x.norm()
+    assert 0 < error < 0.01
 
 
 def test_bytes_are_a_half_and_about_a_quarter():
