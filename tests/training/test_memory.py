@@ -40,6 +40,7 @@ CASES = [
     {"precision": "bf16", "dropout": 0.1, "quantization_aware": True},
     {"gradient_checkpointing": True},
     {"gradient_checkpointing": True, "dropout": 0.1, "optimizer": "adamw"},
+    {"gradient_checkpointing": True, "batch_size": 32, "n_layer": 6, "n_embd": 32},
     {"quantization_aware": True},
     {"vocab_size": 5_000},
     {"vocab_size": 5_000, "tie_word_embeddings": False, "batch_size": 2},
