@@ -1,10 +1,10 @@
-"""The command line: python -m gpt2demo train | generate | inspect | heads | export | import."""
+"""The command line: python -m gpt2demo train | generate | inspect | heads | anatomy | export | import."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from gpt2demo.commands import exchange, look, train
+from gpt2demo.commands import anatomy, exchange, look, train
 from gpt2demo.errors import UserError
 
 
@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     look.add_generate(commands.add_parser("generate", help="let a model write"))
     look.add_inspect(commands.add_parser("inspect", help="save what a model computes for a text"))
     look.add_heads(commands.add_parser("heads", help="measure what each attention head does"))
+    anatomy.add_anatomy(commands.add_parser("anatomy", help="what a size is made of, and what it costs"))
     exchange.add_export(commands.add_parser("export", help="pack a model for other programs and machines"))
     exchange.add_import(commands.add_parser("import", help="take in a model from a file or the Hub"))
     return top

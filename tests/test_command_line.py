@@ -142,8 +142,36 @@ def test_fine_tuning_keeps_shape_and_tokens(run, tmp_path, capsys):
         assert main([*base.split(), *more.split()]) == 2
         assert "keeps its shape and its tokenizer" in capsys.readouterr().err
     (tmp_path / "signs.txt").write_text("§§ signs that it never saw §§ " * 40, encoding="utf-8")
-    assert main([*base.replace("fox.txt", "signs.txt").replace(str(run.parent), str(tmp_path)).split()]) == 2
+    assert main(base.replace(str(run.parent / "fox.txt"), str(tmp_path / "signs.txt")).split()) == 2
+    assert "§" in capsys.readouterr().err
     assert not (tmp_path / "fine").exists()
+
+
+def test_a_run_with_every_knob_can_be_made_again(run, tmp_path):
+    knobs = "--precision bf16 --gradient-checkpointing --quantization-aware"
+    words = f"train --text {run.parent / 'fox.txt'} {SMALL} {knobs} --out {tmp_path / 'knobs'}"
+    assert main(words.split()) == 0
+    training = RunFolder(tmp_path / "knobs").facts().training
+    assert (training.precision, training.gradient_checkpointing, training.quantization_aware) == (
+        "bf16",
+        True,
+        True,
+    )
+    command = RunFolder(tmp_path / "knobs").facts().command
+    assert knobs in command and "--precision" not in RunFolder(run).facts().command
+    assert repeated(tmp_path / "knobs", tmp_path / "again")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_generate_writes_in_every_precision(run, precision, capfd):
+    words = ["generate", "--model", str(run), "--max-new-tokens", "2", "--json", "--temperature", "0"]
+    records = []
+    for more in ([], ["--precision", precision]):
+        assert main([*words, *more]) == 0
+        records.append([json.loads(line) for line in capfd.readouterr().out.splitlines()])
+    usual, asked = (lines[0]["top"][0]["logit"] for lines in records)
+    assert asked == pytest.approx(usual, rel=0.1)
+    assert (asked == usual) == (precision == "fp32")
 
 
 def test_generate_prints_the_prompt_and_its_continuation(run, capfdbinary):
@@ -203,6 +231,7 @@ def test_an_earlier_step_can_be_asked_for(run, capfd):
         ("train --text FOX --steps 0 --out y", "steps is 0"),
         ("train --text FOX --context 5000 --out y", "n_positions is 5000"),
         ("train --text FOX --out RUN", "not empty"),
+        ("train --text FOX --precision fp16 --out y", "precision is 'fp16', but this machine has no GPU"),
         ("train --text FOX --tokenizer gpt2 --out y", "--tokenizer-files FOLDER"),
         ("train --text FOX --tokenizer gpt2 --tokenizer-files nowhere --out y", "no tokenizer in 'nowhere'"),
         ("train --text FOX --tokenizer word --min-frequency 0 --out y", "minimum frequency is 0"),
@@ -214,6 +243,7 @@ def test_an_earlier_step_can_be_asked_for(run, capfd):
 )
 def test_mistakes_are_told_in_sentences(run, tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     places = {"RUN": str(run), "FOX": str(run.parent / "fox.txt")}
     assert main([places.get(word, word) for word in words.split()]) == 2
     told = capsys.readouterr().err

@@ -15,6 +15,7 @@ from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
+from gpt2demo.model.quantized import PRECISIONS, in_precision
 from gpt2demo.text.tokenizers import Tokenizer
 
 
@@ -23,6 +24,12 @@ def add_generate(command: argparse.ArgumentParser) -> None:
     command.set_defaults(work=_generate)
     command.description = "Continues a prompt and prints the text as it is written."
     add_model(command)
+    command.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="write with the model as it is, or with a copy in fewer bits; default: %(default)s",
+    )
     command.add_argument("--prompt", default="", help="what the text begins with")
     command.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="default: %(default)s")
     command.add_argument(
@@ -60,6 +67,7 @@ def add_heads(command: argparse.ArgumentParser) -> None:
 
 def _generate(options: argparse.Namespace) -> None:
     model, tokenizer, _ = load_model(options.model, options.step)
+    model = in_precision(model, options.precision)
     sampling = SamplingConfig(
         temperature=options.temperature,
         top_k=options.top_k,

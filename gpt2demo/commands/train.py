@@ -17,10 +17,11 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
-from gpt2demo.training.config import OPTIMIZERS, check_fits, recipe
+from gpt2demo.training.config import OPTIMIZERS, PRECISIONS, check_fits, recipe
 from gpt2demo.training.folder import RunFolder, RunPlan, Start, options_for
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.precision import device_for
 from gpt2demo.training.worker import Worker, obey_signals
 
 SAMPLE_TOKENS = 120
@@ -60,6 +61,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--learning-rate", type=float, metavar="R", help="the highest learning rate")
     command.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run")
     command.add_argument("--threads", type=int, metavar="N", help="processor threads; default: 2")
+    _add_costs(command)
     command.add_argument(
         "--sample-prompt", metavar="TEXT", help="what the samples written on the way begin with"
     )
@@ -68,6 +70,25 @@ def add_train(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--title", help="what the run is called on the page")
     add_shape(command)
+
+
+def _add_costs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="in which matrices are multiplied; fp16 on a GPU only; default: %(default)s",
+    )
+    command.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="keep less in memory and compute it once more",
+    )
+    command.add_argument(
+        "--quantization-aware",
+        action="store_true",
+        help="round in the forward pass as int8 does, to lose less by it later",
+    )
 
 
 def _add_tokenizer(command: argparse.ArgumentParser) -> None:
@@ -130,8 +151,10 @@ def new_run(options: argparse.Namespace) -> RunFolder:
         model = shape_of(options, tokenizer.vocab_size)
     names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
+    names += ["precision", "gradient_checkpointing", "quantization_aware"]
     changes = {name: getattr(options, name) for name in names} | {"length": options.n_positions}
     training = recipe(options.optimizer, model, fine_tuning=start is not None, **changes)
+    device_for(training.precision)  # refuses what this machine cannot compute
     check_fits(model, training, memory_bytes=memory_for_a_run())
     plan = RunPlan(
         title=options.title or Path(options.text[0]).stem.replace("_", " "),

@@ -218,7 +218,8 @@ def _forward(
 ) -> Tensor:
     """One forward pass under the guard; the logits of the last positions.  → (last, V)"""
     with guard or nullcontext():
-        logits: Tensor = model(torch.tensor([ids]), cache)[0, -last:]  # (last, V)
+        input_ids = torch.tensor([ids], device=model.device)
+        logits: Tensor = model(input_ids, cache)[0, -last:].float().cpu()  # (last, V)
     if not bool(torch.isfinite(logits).all()):
         raise DivergedError(
             "The model's scores are not numbers.",

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from gpt2demo.errors import FileError, LimitError
 from gpt2demo.hub.strict_json import read_json_object
-from gpt2demo.model.anatomy import BYTES_PER_NUMBER, count_parameters
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import PRESETS, GPT2Config, preset
+from gpt2demo.model.memory import FLOAT
 
 MAX_CONFIG_BYTES = 64 * 1024
 
@@ -47,4 +48,4 @@ def check_memory(config: GPT2Config, memory_bytes: int) -> None:
 
 def loading_memory(config: GPT2Config) -> int:
     """How many bytes it takes to load a model: its numbers, and the same once more from the file."""
-    return 2 * BYTES_PER_NUMBER * count_parameters(config)
+    return 2 * FLOAT * count_parameters(config)

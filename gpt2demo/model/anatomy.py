@@ -1,11 +1,10 @@
-"""What a model is made of and what it costs: parameters, operations and memory, counted with a pencil."""
+"""What a model is made of and how much it computes: parameters and operations, counted with a pencil."""
 
 from bisect import bisect_left
 from dataclasses import replace
 
 from gpt2demo.model.config import GPT2Config
 
-BYTES_PER_NUMBER = 4  # everything is kept in 32-bit floats
 LSTM_LAYERS = 2
 MAX_BIGRAM_VOCABULARY = 4_096
 
@@ -93,19 +92,3 @@ def tokens_read(config: GPT2Config, length: int) -> float:
 def flops_per_token(config: GPT2Config, length: int) -> int:
     """All operations of one forward pass, per token, in a text of `length` tokens."""
     return round(sum(flops_by_part(config, length).values()))
-
-
-def training_memory(config: GPT2Config, *, batch_size: int, length: int) -> int:
-    """About how many bytes training needs: weights, gradients, the optimiser's two averages, activations.
-
-    Per token and layer the backward pass keeps about 16 channels' worth of intermediate results outside
-    attention (which is fused and keeps none of its T × T weights) plus those of dropout, and at the top
-    three copies of the logits.
-    """
-    fixed = 4 * count_parameters(config)
-    masks = 5 if config.dropout > 0 else 0
-    per_layer = (20 + masks) * config.n_embd
-    activations = (
-        batch_size * length * (config.n_layer * per_layer + 3 * config.vocab_size + 4 * config.n_embd)
-    )
-    return BYTES_PER_NUMBER * (fixed + activations)

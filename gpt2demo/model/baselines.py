@@ -49,10 +49,10 @@ class Bigram(LanguageModel):
 class StateCache(Cache):
     """Keeps the state of an LSTM after each token, so that a text can also be taken back."""
 
-    def __init__(self, config: GPT2Config, batch_size: int = 1) -> None:
+    def __init__(self, config: GPT2Config, batch_size: int, like: Tensor) -> None:
         super().__init__(config)
         shape = (config.n_positions + 1, 2, LSTM_LAYERS, batch_size, lstm_width(config))
-        self.states = torch.zeros(shape)  # hidden and cell state after 0, 1, 2, … tokens
+        self.states = like.new_zeros(shape)  # hidden and cell state after 0, 1, 2, … tokens
 
 
 class LSTM(LanguageModel):
@@ -101,7 +101,7 @@ class LSTM(LanguageModel):
 
     def new_cache(self, batch_size: int = 1) -> Cache:
         """Room for the states after each token."""
-        return StateCache(self.config, batch_size)
+        return StateCache(self.config, batch_size, next(self.rnn.parameters()))
 
 
 def make_model(config: GPT2Config, *, seed: int = 0) -> LanguageModel:

@@ -43,11 +43,17 @@ class KVCache(Cache):
     Room for all n_positions is taken at once; `length` says how many tokens are in it.
     """
 
-    def __init__(self, config: GPT2Config, batch_size: int = 1, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        config: GPT2Config,
+        batch_size: int = 1,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__(config)
         shape = (config.n_layer, batch_size, config.n_head, config.n_positions, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype)  # (L, B, H, n_positions, D)
-        self.values = torch.zeros(shape, dtype=dtype)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)  # (L, B, H, n_positions, D)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Puts one layer's new keys and values behind the old ones and returns all of them.

@@ -88,7 +88,8 @@ class GPT2(LanguageModel):
 
     def new_cache(self, batch_size: int = 1) -> KVCache:
         """An empty memory of keys and values for generating, which `forward` fills."""
-        return KVCache(self.config, batch_size, self.wte.weight.dtype)
+        like = self.wpe.weight  # which is made of floats in every precision
+        return KVCache(self.config, batch_size, like.dtype, like.device)
 
 
 def check_ids(ids: Sequence[int], vocab_size: int, *, n_positions: int | None = None) -> None:

@@ -1,5 +1,8 @@
 """What every language model here can do, whatever is inside: GPT-2, and what came before it."""
 
+from itertools import chain
+
+import torch
 from torch import Tensor, nn
 
 from gpt2demo.errors import LimitError
@@ -26,6 +29,11 @@ class LanguageModel(nn.Module):
     def new_cache(self, batch_size: int = 1) -> Cache:
         """An empty memory for generating, which `forward` fills."""
         raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where its numbers are: on the processor or on a GPU."""
+        return next(chain(self.parameters(), self.buffers())).device
 
     def check_length(self, input_ids: Tensor, cache: Cache | None) -> int:
         """Refuses a text that is longer than the context. → how many of its tokens are in the cache"""

@@ -33,9 +33,10 @@ def rotate(x: Tensor, past: int = 0) -> Tensor:
     rotary position embedding (Su et al. 2021, equation 15). past: how many tokens stand before the first.
     """
     T, D = x.shape[-2:]
-    angles = wave_angles(past + T, D)[past:].to(x)  # (T, D/2)
+    angles = wave_angles(past + T, D)[past:].float().to(x.device)  # (T, D/2)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)  # half precision has no room for angles
     even, odd = x[..., 0::2], x[..., 1::2]  # (B, H, T, D/2)
-    turned = (even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos())
+    turned = (even * cos - odd * sin, even * sin + odd * cos)
     return torch.stack(turned, dim=-1).flatten(-2)
 
 

@@ -1,12 +1,14 @@
 """Every choice that a training run makes, and the recipes that choose well."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gpt2demo.errors import ConfigError, LimitError, check_range
-from gpt2demo.model.anatomy import count_parameters, training_memory
+from gpt2demo.errors import ConfigError, LimitError, check_choice, check_range
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.memory import MemoryByPart, memory_by_part
 from gpt2demo.text.batches import BATCHES
 
 MAX_STEPS = 1_000_000
@@ -14,6 +16,7 @@ MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 OPTIMIZERS = ("adamw", "muon")
 DECAYS = ("cosine", "linear")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +47,13 @@ class TrainingConfig:
     )
     sample_prompt: str = ""
     batches: str = "packed"  # documents end to end, or "padded": each in a row of its own
+    precision: str = "fp32"  # in which matrices are multiplied; "fp16" on a GPU only
+    gradient_checkpointing: bool = False  # keep no intermediate results of a block, compute them once more
+    quantization_aware: bool = False  # round in the forward pass as int8 will, to lose less by it later
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", OPTIMIZERS), ("decay", DECAYS), ("batches", BATCHES)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(
-                    f"{name} is {str(getattr(self, name))[:40]!r}.",
-                    f"It must be {' or '.join(allowed)}.",
-                    f"Choose {allowed[0]}.",
-                )
+        for name, allowed in _CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
         if (self.steps is None) == (self.minutes is None):
             raise ConfigError(
                 "The run has " + ("no budget." if self.steps is None else "two budgets, steps and minutes."),
@@ -111,6 +112,15 @@ class TrainingConfig:
             ) from error
 
 
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "optimizer": OPTIMIZERS,
+    "decay": DECAYS,
+    "batches": BATCHES,
+    "precision": PRECISIONS,
+    "gradient_checkpointing": (False, True),
+    "quantization_aware": (False, True),
+}
+
 # nanoGPT's documented numbers for a laptop CPU: the yardstick that the literature has.
 ADAMW: Mapping[str, Any] = {
     "learning_rate": 1e-3,
@@ -141,10 +151,7 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     The learning rate falls with the width beyond 128 channels, as larger models want smaller steps; in
     fine-tuning faster, so that what a large model has learnt before is not washed away.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ConfigError(
-            f"optimizer is {str(optimizer)[:40]!r}.", f"It must be {' or '.join(OPTIMIZERS)}.", "Choose muon."
-        )
+    check_choice("optimizer", optimizer, OPTIMIZERS)
     numbers: dict[str, Any] = dict(ADAMW if optimizer == "adamw" else MUON)
     numbers["learning_rate"] *= min(1.0, 128 / model.n_embd) ** (1.5 if fine_tuning else 0.5)
     numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
@@ -154,20 +161,34 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     return TrainingConfig(**numbers)
 
 
+def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
+    """What a step of this run will need, predicted before anything is allocated."""
+    return memory_by_part(
+        model,
+        batch_size=training.batch_size,
+        length=training.length,
+        optimizer=training.optimizer,
+        precision=training.precision,
+        gradient_checkpointing=training.gradient_checkpointing,
+        quantization_aware=training.quantization_aware,
+    )
+
+
 def check_fits(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int) -> None:
     """Refuses a run that would need more memory than there is, before anything is allocated.
 
     Raises LimitError with the predicted need and the largest batch that fits.
     """
-    need = training_memory(model, batch_size=training.batch_size, length=training.length)
-    if need <= memory_bytes:
+
+    def need(batch_size: int) -> int:
+        return planned_memory(model, replace(training, batch_size=batch_size)).peak
+
+    if need(training.batch_size) <= memory_bytes:
         return
-    empty = training_memory(model, batch_size=0, length=training.length)
-    one = training_memory(model, batch_size=1, length=training.length) - empty
-    largest = (memory_bytes - empty) // one
+    largest = bisect_right(range(1, training.batch_size), memory_bytes, key=need)
     raise LimitError(
         f"Training {count_parameters(model):,} parameters with batches of {training.batch_size} × "
-        f"{training.length} tokens needs about {need / 1e9:.1f} GB of memory.",
+        f"{training.length} tokens needs about {need(training.batch_size) / 1e9:.1f} GB of memory.",
         f"This machine lends {memory_bytes / 1e9:.1f} GB to a run.",
         f"The largest batch that fits is {largest}." if largest >= 1 else "Choose a smaller model.",
     )

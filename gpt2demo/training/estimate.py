@@ -102,7 +102,7 @@ def try_out(
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size)
     state = new_state(make_model(model, seed=config.seed), config)
     held_out = validation_tokens(state.model, config)
-    data = data or _random_tokens(model, config, held_out)
+    data = data or random_tokens(model, config, held_out)
     times: list[float] = []
     began = time.perf_counter()
     for record in train(state, data, config, steps=MAX_STEPS):
@@ -119,7 +119,8 @@ def try_out(
     return Pace(step=each, look=look, measured=True)
 
 
-def _random_tokens(model: GPT2Config, config: TrainingConfig, held_out: int) -> TokenData:
+def random_tokens(model: GPT2Config, config: TrainingConfig, held_out: int) -> TokenData:
+    """A text that says nothing, to try a training out on. held_out: how much of it is for validation."""
     chance = torch.Generator().manual_seed(config.seed)
     return TokenData(
         train=torch.randint(model.vocab_size, (20 * config.length,), generator=chance),
@@ -150,4 +151,7 @@ def _key(model: GPT2Config, training: TrainingConfig) -> tuple[object, ...]:
         training.length,
         training.batch_size,
         training.optimizer,
+        training.precision,
+        training.gradient_checkpointing,
+        training.quantization_aware,
     )

@@ -9,21 +9,25 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from gpt2demo.errors import DivergedError
 from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
+from gpt2demo.training.optimizers import HeadwiseMuon, make_optimizers, set_learning_rate
+from gpt2demo.training.precision import computing_in, device_for, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
 BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
 EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
+EVALUATION_LOGITS = 2**24  # ... and about this many scores at most, or GPT-2's would need gigabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ class TrainingState:
 
     model: LanguageModel
     optimizers: tuple[Optimizer, ...]
+    scaler: GradScaler
     step: int = 0
     tokens: int = 0
     elapsed: float = 0.0
@@ -67,8 +72,16 @@ class TrainingState:
 
 
 def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
-    """The state of a run that is about to begin."""
-    return TrainingState(model=model, optimizers=make_optimizers(model, config))
+    """The state of a run that is about to begin, on the device where it will be computed.
+
+    Raises ConfigError where this machine cannot compute in the precision that the run wants.
+    """
+    model.to(device_for(config.precision))
+    if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
+        model.recompute = config.gradient_checkpointing
+    return TrainingState(
+        model=model, optimizers=make_optimizers(model, config), scaler=make_scaler(config.precision)
+    )
 
 
 @contextmanager
@@ -87,9 +100,10 @@ def watching_routers(model: LanguageModel) -> Iterator[list[Routing]]:
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """The loss: minus the logarithm of the probability that the right next token was given, on average.
 
-    Padding does not count.  (B, T, V), (B, T) → () in nats per token.
+    Padding does not count, and logarithms are taken in full precision.  (B, T, V), (B, T) → () in nats per
+    token.
     """
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
 
 
 @torch.no_grad()
@@ -99,12 +113,13 @@ def evaluate(model: LanguageModel, part: Part, *, length: int, max_tokens: int) 
     `max_tokens` bounds how many tokens are read, in evenly spaced windows of `length`.
     """
     inputs, targets = validation_windows(part, length=length, max_tokens=max_tokens)  # (N, T) each
-    at_once = max(1, EVALUATION_BATCH // length)
+    at_once = max(1, min(EVALUATION_BATCH, EVALUATION_LOGITS // model.config.vocab_size) // length)
     was_training = model.training
     model.eval()
     loss, right, tokens = 0.0, 0, 0
     for start in range(0, len(inputs), at_once):
-        x, y = inputs[start : start + at_once], targets[start : start + at_once]
+        x = inputs[start : start + at_once].to(model.device)
+        y = targets[start : start + at_once].to(model.device)
         logits = model(x)
         count = count_targets(y)
         loss += cross_entropy(logits, y).item() * count
@@ -174,28 +189,14 @@ def _update(
     state: TrainingState, data: TokenData, config: TrainingConfig, share: float, *, learn: bool
 ) -> tuple[float, float, int]:
     """One step of gradient descent, or only its measurement. → loss, gradient norm, tokens read"""
-    model = state.model
-    model.train()
-    if model.config.dropout:
-        torch.manual_seed(mixed_seed(config.seed, state.step))
+    state.model.train()
     inputs, targets = batch(
         data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
     )
-    with watching_routers(model) as routings:
-        loss = cross_entropy(model(inputs), targets)
-    wish = loss
-    if routings:
-        wish = loss + BALANCE * torch.stack([load_balance(routing) for routing in routings]).mean()
-    model.zero_grad(set_to_none=True)
-    wish.backward()  # type: ignore[no-untyped-call]
-    if config.gradient_clip:
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-    else:
-        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    value, length = loss.item(), norm.item()
-    if not (math.isfinite(value) and math.isfinite(length)):
+    loss, norm = _gradients(state, inputs, targets, config)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         raise DivergedError(
-            f"At step {state.step} the loss became {value} with a gradient of length {length} "
+            f"At step {state.step} the loss became {loss} with a gradient of length {norm} "
             f"at the learning rate {config.learning_rate * share:.3g}.",
             "The weights before this step were kept.",
             f"Train again with a learning rate of {config.learning_rate / 10:.3g}.",
@@ -203,8 +204,51 @@ def _update(
     if learn:
         set_learning_rate(state.optimizers, share)
         for optimizer in state.optimizers:
-            optimizer.step()
-    return value, length, count_targets(targets)
+            state.scaler.step(optimizer)
+    state.scaler.update()
+    return loss, norm, count_targets(targets)
+
+
+def _gradients(
+    state: TrainingState, inputs: Tensor, targets: Tensor, config: TrainingConfig
+) -> tuple[float, float]:
+    """Leaves in every parameter which way it should go, at its true size and clipped. → loss, gradient norm
+
+    In fp16 the gradients were scaled up on their way. When that made one of them infinite, the same batch is
+    read once more at half the scale, so that no update is lost.
+    """
+    while True:
+        loss = _backward(state, inputs.to(state.model.device), targets.to(state.model.device), config)
+        for optimizer in state.optimizers:  # before anybody judges how long the gradient is
+            if isinstance(optimizer, HeadwiseMuon):
+                optimizer.hand_over()
+            state.scaler.unscale_(optimizer)
+        gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        too_large = state.scaler.is_enabled() and not math.isfinite(norm.item())
+        if not (too_large and math.isfinite(loss) and state.scaler.get_scale() > 1):
+            break
+        state.scaler.update()  # halves the scale
+    if config.gradient_clip:
+        torch.nn.utils.clip_grads_with_norm_(state.model.parameters(), config.gradient_clip, norm)
+    return loss, norm.item()
+
+
+def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: TrainingConfig) -> float:
+    """Finds which way each parameter should go, from nothing. → loss"""
+    model = state.model
+    if model.config.dropout:
+        torch.manual_seed(mixed_seed(config.seed, state.step))
+    for optimizer in state.optimizers:  # before the forward pass, which needs the room
+        optimizer.zero_grad()
+    with computing_in(model, config):
+        with watching_routers(model) as routings:
+            loss = cross_entropy(model(inputs), targets)
+        wish = loss
+        if routings:
+            wish = loss + BALANCE * torch.stack([load_balance(routing) for routing in routings]).mean()
+        state.scaler.scale(wish).backward()  # type: ignore[no-untyped-call]
+    return loss.item()
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

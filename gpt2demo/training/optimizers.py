@@ -44,11 +44,21 @@ class HeadwiseMuon(Muon):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One update of every matrix; the gradients of the fused ones are handed to their parts first."""
+        self.hand_over()
+        return super().step(closure)  # type: ignore[no-untyped-call]
+
+    def hand_over(self) -> None:
+        """Gives the parts of fused matrices their parts of the gradient: views on the same numbers."""
         for whole, parts in zip(self.fused, self.parts, strict=True):
             if whole.grad is not None:
                 for part, gradient in zip(parts, whole.grad.chunk(len(parts)), strict=True):
                     part.grad = gradient
-        return super().step(closure)  # type: ignore[no-untyped-call]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients, those of the fused matrices as well."""
+        super().zero_grad(set_to_none)
+        for whole in self.fused:
+            whole.grad = None
 
 
 def make_optimizers(model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
@@ -112,7 +122,7 @@ def optimizer_tensors(optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
     for number, optimizer in enumerate(optimizers):
         for index, memory in optimizer.state_dict()["state"].items():
             for key, value in memory.items():
-                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous()
+                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous().cpu()
     return tensors
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2demo.errors import ConfigError, TextError, check_choice, check_range
-from gpt2demo.model.anatomy import count_parameters, training_memory
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.runs.identity import MAX_TITLE
 from gpt2demo.runs.models import LoadedModel, ModelRef, ModelStore
@@ -17,7 +17,7 @@ from gpt2demo.text.documents import check_upload
 from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
-from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, recipe
+from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, planned_memory, recipe
 from gpt2demo.training.folder import RunPlan, Start
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
@@ -101,8 +101,7 @@ class Planned:
     @property
     def memory(self) -> int:
         """About how many bytes training needs."""
-        training = self.run.training
-        return training_memory(self.run.model, batch_size=training.batch_size, length=training.length)
+        return planned_memory(self.run.model, self.run.training).peak
 
 
 class Planner:

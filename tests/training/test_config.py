@@ -8,9 +8,8 @@ import re
 import pytest
 
 from gpt2demo.errors import ConfigError, LimitError, UserError
-from gpt2demo.model.anatomy import training_memory
 from gpt2demo.model.config import preset
-from gpt2demo.training.config import TrainingConfig, check_fits, recipe
+from gpt2demo.training.config import TrainingConfig, check_fits, planned_memory, recipe
 
 WHOLE = ["steps", "batch_size", "length", "seed", "threads", "milestones"]
 REAL = ["learning_rate", "warmup", "final_learning_rate", "weight_decay", "gradient_clip", "beta2"]
@@ -123,7 +122,7 @@ def test_a_model_that_never_fits_is_told_so():
 
 
 def test_what_needs_all_the_memory_there_is_fits(shape, make_config):
-    need = training_memory(shape, batch_size=4, length=16)
+    need = planned_memory(shape, make_config()).peak
     check_fits(shape, make_config(), memory_bytes=need)
     with pytest.raises(LimitError):
         check_fits(shape, make_config(), memory_bytes=need - 1)

@@ -1,5 +1,6 @@
 """How fast this machine trains, tried out on a model of a few thousand parameters."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_pace_is_tried_out_once_and_remembered(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(estimate, "try_out", lambda *_: pytest.fail("tried out twice"))
     similar = GPT2Config(vocab_size=60, n_positions=16, n_embd=16, n_layer=1, n_head=2, dropout=0.0)
     assert estimator.pace(similar, recipe("adamw", similar, minutes=1.0, batch_size=4)) is first
+
+
+@pytest.mark.parametrize(
+    "knob", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"quantization_aware": True}], ids=str
+)
+def test_what_changes_the_pace_is_tried_out_by_itself(knob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "PROBE_SECONDS", 0.01)
+    estimator = Estimator()
+    estimator.pace(SHAPE, TRAINING)
+    other = replace(TRAINING, **knob)
+    assert not estimator.knows(SHAPE, other) and estimator.pace(SHAPE, other).measured
 
 
 def test_a_pace_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:

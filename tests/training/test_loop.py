@@ -201,6 +201,17 @@ def test_a_long_evaluation_in_parts_equals_one_in_a_single_piece(make_config, ma
     assert parts.loss == pytest.approx(whole.loss, abs=1e-6)
 
 
+def test_a_large_vocabulary_is_evaluated_in_small_parts(make_config, make_state, data, monkeypatch):
+    model, rows = make_state(make_config()).model, []
+    whole = evaluate(model, data.train, length=16, max_tokens=640)
+    monkeypatch.setattr(loop, "EVALUATION_LOGITS", 3 * 16 * model.config.vocab_size)
+    handle = model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    parts = evaluate(model, data.train, length=16, max_tokens=640)
+    handle.remove()
+    assert max(rows) == 3 and sum(rows) == 40
+    assert parts.loss == pytest.approx(whole.loss, abs=1e-6)
+
+
 def test_cross_entropy_is_minus_the_mean_log_probability():
     logits = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]]])  # probabilities 1/4, 3/4 and 1/2, 1/2
     loss = cross_entropy(logits, torch.tensor([[1, 0]]))

@@ -1,0 +1,30 @@
+"""The benchmarks run and print what they promise; how fast anything is, no test asks."""
+
+import json
+
+from tests.benchmarks import quantization, training_step
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_quantization_says_what_each_precision_costs_and_saves(capsys):
+    quantization.main(["--tokens", "3", "--rounds", "1", "--train", "1"])
+    facts = last_line(capsys)
+    sizes = [facts[precision]["bytes"] for precision in ("fp32", "bf16", "int8")]
+    assert sizes[1] == sizes[0] / 2 and sizes[2] < 0.3 * sizes[0]
+    assert all(facts[precision]["tokens_per_second"] > 0 for precision in ("fp32", "bf16", "int8"))
+    losses = [facts[precision]["validation_loss"] for precision in ("fp32", "bf16", "int8")]
+    assert max(losses) - min(losses) < 0.01
+    assert facts["few_bits"]["2"]["as it is"] > facts["few_bits"]["8"]["as it is"] + 1
+    quantization.main(["--preset", "pico", "--vocab-size", "50", "--tokens", "2", "--rounds", "1"])
+    assert last_line(capsys)["int8"]["validation_loss"] is None
+
+
+def test_a_training_step_is_measured_with_each_knob(capsys):
+    words = "--preset pico --vocab-size 50 --batch-size 1 --steps 1 --rounds 1"
+    training_step.main(words.split())
+    facts = last_line(capsys)["pico"]
+    assert set(facts) == set(training_step.KNOBS)
+    assert all(row["tokens_per_second"] > 0 and row["peak_bytes"] > 0 for row in facts.values())
