@@ -43,9 +43,9 @@ SWITCHES = {
 FIELDS = ("dropout", *SIZES, *CHOICES, *SWITCHES)
 
 
-def add_shape(command: argparse.ArgumentParser) -> None:
+def add_shape(command: argparse.ArgumentParser, *, usual: str = USUAL_SIZE) -> None:
     """The options for size and variants. What is left out is as the size, or OpenAI's GPT-2, has it."""
-    command.add_argument("--preset", choices=tuple(PRESETS), help=f"size; default: {USUAL_SIZE}")
+    command.add_argument("--preset", choices=tuple(PRESETS), help=f"size; default: {usual}")
     command.add_argument("--dropout", type=float, metavar="P", help="share of activations silenced")
     group = command.add_argument_group("what if GPT-2 had …")
     for name, help in SIZES.items():
@@ -57,10 +57,10 @@ def add_shape(command: argparse.ArgumentParser) -> None:
         group.add_argument(_option(name), action=argparse.BooleanOptionalAction, help=help)
 
 
-def shape_of(options: argparse.Namespace, vocab_size: int) -> GPT2Config:
-    """The model that these options describe. Raises a UserError for one that cannot be."""
+def shape_of(options: argparse.Namespace, vocab_size: int, *, usual: str = USUAL_SIZE) -> GPT2Config:
+    """The model that these options describe, by itself of the size `usual`. Raises a UserError."""
     chosen: dict[str, Any] = {name: getattr(options, name) for name in FIELDS}
-    return preset(options.preset or USUAL_SIZE, vocab_size=vocab_size, **chosen)
+    return preset(options.preset or usual, vocab_size=vocab_size, **chosen)
 
 
 def _option(name: str) -> str:

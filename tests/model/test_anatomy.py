@@ -1,12 +1,13 @@
 """What a size is made of: OpenAI's numbers, formulas beside counts, and the command that prints them."""
 
 import json
+import re
 
 import pytest
 
 from gpt2demo.__main__ import main
 from gpt2demo.commands.anatomy import counted_by_part
-from gpt2demo.model.anatomy import flops_per_token, parameters_by_part
+from gpt2demo.model.anatomy import flops_per_token, lstm_width, parameters_by_part
 from gpt2demo.model.config import PRESETS, preset
 
 
@@ -51,6 +52,28 @@ def test_every_part_stands_beside_its_formula(capsys):
         row = next(line for line in lines if line.startswith(part))
         assert formula in row and row.split()[-2:] == [f"{value:,}"] * 2
         assert said["parameters"]["counted"][part] == value
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--n-experts 4 --lm-head-bias --no-tie-word-embeddings",
+        "--no-bias --norm post --positions rotary --n-inner 100",
+        "--architecture lstm",
+        "--architecture bigram",
+    ],
+)
+def test_the_letters_of_every_variant_come_to_what_is_counted(words, capsys):
+    lines, said = facts(capsys, f"--preset nano --vocab-size 65 {words}")
+    model = preset("nano", vocab_size=65, **said["variants"])
+    letters = {"d_ff": model.mlp_width, "d": 128, "L": 4, "V": 65, "n": 64, "E": model.n_experts}
+    letters["w"] = lstm_width(model)
+    counted = said["parameters"]["counted"]
+    for part, count in counted.items():
+        row = next(line for line in lines if line.startswith(part))
+        formula = row[22:49].strip()
+        sums = re.sub(r"d_ff|[dLVnEw]", lambda m: str(letters[m[0]]), formula)
+        assert eval(sums.replace("·", "*").replace("²", "**2")) == count, formula
 
 
 def test_operations_are_split_into_what_grows_with_the_text_and_with_its_square(capsys):
