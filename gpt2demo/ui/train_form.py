@@ -19,6 +19,7 @@ from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, planned_memory, recipe
 from gpt2demo.training.folder import RunPlan, Start
+from gpt2demo.training.precision import device_for
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
 
@@ -60,6 +61,8 @@ class Form:
     parts: Any = None  # those of PARTS that the model has
     init: Any = None
     batches: Any = None
+    precision: Any = None
+    knobs: Any = None  # those of KNOBS that are on
     budget: Any = "minutes"  # "minutes", "steps" or "epochs"
     minutes: Any = 2.0
     steps: Any = 600
@@ -84,6 +87,7 @@ VARIANTS = (
     *("n_experts", "experts_per_token", "init"),
 )
 PARTS = ("bias", "tie_word_embeddings", "lm_head_bias")
+KNOBS = ("gradient_checkpointing", "quantization_aware")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +240,7 @@ def shape(form: Form, vocab_size: int) -> GPT2Config:
     changes = {field: whole(getattr(form, field)) for field in (*SIZES, *VARIANTS)}
     changes |= {field: None for field in SIZES if changes[field] == 0}
     if form.parts is not None:
-        check_parts(form.parts)
+        check_all("The parts of the model", form.parts, PARTS)
         changes |= {part: part in form.parts for part in PARTS}
     return preset(
         name, vocab_size=vocab_size, n_positions=whole(form.context), dropout=form.dropout, **changes
@@ -259,14 +263,12 @@ def variant_fields(variants: Any) -> dict[str, Any]:
     return {**rest, "context": said.get("n_positions"), "parts": parts}
 
 
-def check_parts(parts: Any) -> None:
-    """Refuses a list of parts that a model could not have."""
-    if isinstance(parts, list | tuple) and all(part in PARTS for part in parts):
+def check_all(what: str, chosen: Any, known: tuple[str, ...]) -> None:
+    """Refuses what is no list of words that are known."""
+    if isinstance(chosen, list | tuple) and all(word in known for word in chosen):
         return
     raise ConfigError(
-        f"The parts of the model are {str(parts)[:60]!r}.",
-        f"They are a list of {', '.join(PARTS)}.",
-        "Choose among these.",
+        f"{what} are {str(chosen)[:60]!r}.", f"They are a list of {', '.join(known)}.", "Choose among these."
     )
 
 
@@ -278,10 +280,11 @@ def fine_tuned(form: Form, base: GPT2Config) -> GPT2Config:
 def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> TrainingConfig:
     """The training that a form describes; see `in_epochs` for a budget in epochs."""
     check_choice("batches", form.batches, (None, *BATCHES))
+    check_all("The knobs", form.knobs or (), KNOBS)
     length = whole(form.context) if fine_tuning else None
     if isinstance(length, int):
         length = min(length, model.n_positions)
-    return recipe(
+    config = recipe(
         form.optimizer if isinstance(form.optimizer, str) else str(form.optimizer)[:40],
         model,
         fine_tuning=fine_tuning,
@@ -291,8 +294,12 @@ def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> Tra
         seed=whole(form.seed),
         sample_prompt=form.prompt or None,
         batches=form.batches,
+        precision=form.precision,
+        **{knob: knob in (form.knobs or ()) for knob in KNOBS},
         **_budget(form),
     )
+    device_for(config.precision)  # refuses what this machine cannot compute
+    return config
 
 
 def in_epochs(form: Form, config: TrainingConfig, facts: CorpusReport) -> TrainingConfig:

@@ -55,6 +55,7 @@ class FormPart:
             *(part.change for part in (form.tokenizer, form.size, form.context, form.dropout, form.budget)),
             *(part.change for part in (form.minutes, form.steps, form.epochs, form.optimizer, form.batch)),
             *(part.change for part in (form.vocabulary, form.rate, form.seed, form.prompt, form.batches)),
+            *(part.change for part in (form.precision, form.knobs)),
             *(part.change for part in (form.begin, form.hand, *form.variants.controls)),
         ]
         looked = gr.on(changes, self.look, form.controls, answers, trigger_mode="always_last", **QUIET)

@@ -188,6 +188,19 @@ class FormLayout:
                     min_width=120,
                     elem_id="train-seed",
                 )
+            self.precision = gr.Radio(
+                list(words.PRECISIONS),
+                value="fp32",
+                label=words.PRECISION,
+                info=words.PRECISION_INFO,
+                elem_id="train-precision",
+            )
+            self.knobs = gr.CheckboxGroup(
+                list(words.KNOBS),
+                label=words.KNOBS_LABEL,
+                info=words.KNOBS_INFO,
+                elem_id="train-knobs",
+            )
             self.title = gr.Textbox(label=words.TITLE, info=words.TITLE_INFO, elem_id="train-title")
             self.prompt = gr.Textbox(label=words.PROMPT, info=words.PROMPT_INFO, elem_id="train-prompt")
         self.estimate = SafeHTML(elem_id="train-estimate")
@@ -213,6 +226,8 @@ class FormLayout:
             self.dropout,
             *self.variants.controls,
             self.batches,
+            self.precision,
+            self.knobs,
             self.budget,
             self.minutes,
             self.steps,

@@ -152,6 +152,9 @@ def test_sizes_of_zero_are_the_sizes_own(same_tab: TrainTab) -> None:
         ({"parts": "bias"}, "parts of the model"),
         ({"n_layer": float("nan")}, "n_layer"),
         ({"batches": ["packed"]}, "batches"),
+        ({"precision": "fp8"}, "precision"),
+        ({"knobs": ["faster"]}, "gradient_checkpointing"),
+        ({"knobs": 7}, "knobs"),
         ({"begin": "end"}, "beginning"),
         ({"begin": "hand", "hand": "nobody"}, "no model called"),
     ],
@@ -161,6 +164,22 @@ def test_what_no_model_can_be_is_refused_in_place(
 ) -> None:
     report, *_ = same_tab.form_part.look(*values(**changes))
     assert sentence in report and "gd-stats" not in report
+
+
+def test_fp16_is_refused_where_there_is_no_gpu(same_tab: TrainTab) -> None:
+    with mock.patch("torch.cuda.is_available", return_value=False):
+        report, *_ = same_tab.form_part.look(*values(precision="fp16"))
+    assert "no GPU" in report
+
+
+def test_the_knobs_change_what_the_run_needs(same_tab: TrainTab) -> None:
+    plan = same_tab.form_part.planner.plan
+    plain, half = plan(Form.of(values())), plan(Form.of(values(precision="bf16")))
+    less = plan(Form.of(values(knobs=["gradient_checkpointing"], size="mini", context=64, batch=64)))
+    more = plan(Form.of(values(knobs=["quantization_aware"], size="mini", context=64, batch=64)))
+    assert half.run.training.precision == "bf16" and half.memory < plain.memory
+    assert less.run.training.gradient_checkpointing and not less.run.training.quantization_aware
+    assert more.run.training.quantization_aware and less.memory < more.memory / 2
 
 
 def test_padded_batches_are_reported_and_trained(same_tab: TrainTab) -> None:

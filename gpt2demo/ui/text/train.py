@@ -98,6 +98,21 @@ RATE = "Highest learning rate"
 RATE_INFO = "0: what suits optimizer and size. Too high and it breaks, too low and it hardly learns."
 SEED = "Seed"
 SEED_INFO = "The same seed on the same machine gives the same run, to the last digit."
+PRECISION = "Bits of a number while it computes (precision)"
+PRECISION_INFO = (
+    "32: exact. bf16: half the room for what is in between, and quicker from Mini on; the weights stay exact. "
+    "fp16: the same for graphics cards."
+)
+PRECISIONS = (("32", "fp32"), ("16 (bf16)", "bf16"), ("16 (fp16)", "fp16"))
+KNOBS_LABEL = "Less room, other numbers"
+KNOBS_INFO = (
+    "The first needs less than half of the memory, and a fifth more time. The second rounds while it learns, "
+    "so that it loses less when its numbers become small ones (int8) in the end."
+)
+KNOBS = (
+    ("compute twice, remember less (gradient checkpointing)", "gradient_checkpointing"),
+    ("round as int8 will (quantisation-aware)", "quantization_aware"),
+)
 TITLE = "Name of this run"
 TITLE_INFO = "Empty: the name of the text."
 PROMPT = "Its samples begin with"
