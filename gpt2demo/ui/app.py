@@ -219,7 +219,7 @@ def chip(about: ModelDescription) -> Safe:
         facts.append(f"step {about.step:,}")
     if about.val_loss is not None:
         facts.append(f"validation loss {about.val_loss:.2f}")
-    facts.append("trained on " + ", ".join(about.documents))
+    facts.append("trained on " + ", ".join(about.documents) if about.documents else words.ELSEWHERE)
     if about.state in ("running", "starting"):
         facts.append(words.TRAINING_MARK)
     return model_chip(about.title, facts)

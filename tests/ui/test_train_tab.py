@@ -357,17 +357,17 @@ def test_the_picture_follows_the_kept_weights_of_the_run_in_hand_only(same_tab: 
 
 
 def test_curves_are_laid_over_each_other(tab: TrainTab) -> None:
-    figure, table = tab.live_part.compare(["starter"], "tokens")
+    figure, table = tab.live_part.compared.compare(["starter"], "tokens")
     assert json.loads(figure)["figure"]["data"] and "Bits per character" in table and "Starter" in table
     ref, _ = tab.start(ME, "click", *values(title="<b>bold"))
-    figure, table = tab.live_part.compare(["starter", ref.removeprefix("run:")], "steps")
+    figure, table = tab.live_part.compared.compare(["starter", ref.removeprefix("run:")], "steps")
     assert "&lt;b&gt;bold" in table and "<b>bold" not in figure
-    assert tab.live_part.compare([], "steps")[0] == ""
-    assert tab.live_part.compare(None, "steps")[0] == ""
-    told(tab.live_part.compare, ["../etc"], "steps")
-    told(tab.live_part.compare, [None], "steps")
-    told(tab.live_part.compare, ["starter"] * 50, "steps")
-    told(tab.live_part.compare, ["starter"], "miles")
+    assert tab.live_part.compared.compare([], "steps")[0] == ""
+    assert tab.live_part.compared.compare(None, "steps")[0] == ""
+    told(tab.live_part.compared.compare, ["../etc"], "steps")
+    told(tab.live_part.compared.compare, [None], "steps")
+    told(tab.live_part.compared.compare, ["starter"] * 50, "steps")
+    told(tab.live_part.compared.compare, ["starter"], "miles")
 
 
 def test_a_finished_run_says_what_to_do_next(same_tab: TrainTab) -> None:

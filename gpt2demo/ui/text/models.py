@@ -110,3 +110,46 @@ RECIPE = "How it was trained"
 TEXT = "What it read"
 COMMAND = "The command that makes it again"
 COMMAND_HINT = "One click selects all of it."
+ELSEWHERE_RECIPE = (
+    "This model was trained elsewhere: its weights came without the story of how they were made."
+)
+ELSEWHERE_TEXT = "It is not known here what it read."
+BUILT = "How it is built"
+
+# what a model is made of; each part by the name of its field in GPT2Config
+PARTS_NAMES = {
+    "architecture": "kind of model",
+    "norm": "LayerNorm",
+    "activation": "bend in the MLP",
+    "n_inner": "width in the MLP",
+    "n_experts": "MLPs in each block",
+    "positions": "places",
+    "attention": "attention",
+    "bias": "biases",
+    "tie_word_embeddings": "output table",
+    "lm_head_bias": "output bias",
+    "init": "random numbers at first",
+}
+NOT_AS_GPT2 = "(not as GPT-2)"
+NO_DIFFERENCE = "as GPT-2"
+ARCHITECTURES = {"gpt2": "GPT-2", "lstm": "LSTM", "bigram": "bigram table"}
+NORMS = {"pre": "pre-LN", "post": "post-LN"}
+ACTIVATIONS = {"gelu_new": "GELU (tanh)", "gelu": "GELU (exact)", "relu": "ReLU"}
+POSITIONS = {
+    "learned": "learned table",
+    "sinusoidal": "sines and cosines",
+    "rotary": "rotary",
+    "none": "no positions",
+}
+ATTENTIONS = {
+    "full": "all earlier tokens",
+    "local": "local, {window} tokens back",
+    "strided": "strided, {window} tokens back and every {window}th",
+    "global_local": "{window} tokens back and the first {first}",
+}
+BIAS = {True: "with biases", False: "no biases"}
+TIED = {True: "tied to the token table", False: "output table of its own"}
+HEAD_BIAS = "bias on the scores"
+INITS = {"gpt2": "GPT-2's", "xavier": "Xavier's"}
+WIDTH = "{width:,} wide MLP"
+EXPERTS = "{all} experts, {some} per token"
