@@ -75,8 +75,8 @@ class ComparePart:
         others = []
         for id in linked:
             with suppress(UserError):  # its owner has deleted it
-                others.append((self.services.store.summary(id).title, id))
-        others = [(title, id) for title, id in others if id not in mine]
+                if id not in mine:
+                    others.append((self.services.store.summary(id).title, id))
         return [(common.STARTER, STARTER), *own, *others]
 
     @guarded

@@ -14,6 +14,7 @@ import torch
 
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.runs.exchange import Exchange
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
 from gpt2demo.runs.store import RunStore
@@ -25,6 +26,7 @@ from gpt2demo.training.loop import TrainStep
 from gpt2demo.ui.page import Page, Services
 
 ME, SOMEBODY = "m" * 22, "s" * 22  # secret tokens of two visitors
+NO_HUB = "http://127.0.0.1:9"  # nobody listens there
 TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40
 
 
@@ -66,7 +68,8 @@ def make_services(root: Path) -> Services:
     starter = learn(RunFolder.create(root / "starter", plan("Starter", "stories.txt")))
     store = RunStore(root / "runs")
     models = ModelStore(store, starter.path)
-    return Services(store=store, manager=RunManager(store), models=models, samples=())
+    exchange = Exchange(store, root / "hub", endpoint=NO_HUB, patience=2.0)
+    return Services(store=store, manager=RunManager(store), models=models, exchange=exchange, samples=())
 
 
 def make_run(services: Services, owner: str = ME, title: str = "Cats", **how: Any) -> str:
