@@ -71,7 +71,7 @@ def refs(value: str) -> list[str]:
 
 
 def test_a_visitor_without_runs_finds_the_starter_in_hand(tab: ModelsTab):
-    listing, panel, linked = tab.refresh(ME, "starter", ())
+    listing, panel, linked, compared = tab.refresh(ME, "starter", (), [])
     (starter,) = rows(listing)
     assert (starter["ref"], starter["group"], starter["in_hand"], starter["ready"]) == (
         "starter", "starter", True, True,
@@ -271,9 +271,16 @@ def test_numbers_are_said_as_people_say_them():
 def test_build_gives_the_frame_what_it_needs(services: Services):
     with blocks() as demo:
         tab = models_tab.build(make_page(services))
-    assert len(tab.refresh(ME, "starter", ())) == len(tab.outputs) and len(tab.inputs) == 3
+    assert len(tab.refresh(ME, "starter", (), [])) == len(tab.outputs) and len(tab.inputs) == 4
     named = {fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"}
-    assert named == {"models", "rename_model", "delete_model", "export_model"}
+    assert named == {
+        "models",
+        "rename_model",
+        "delete_model",
+        "export_model",
+        "announce_model",
+        "fetch_model",
+    }
 
 
 def _delivered(tab: ModelsTab, ref: str) -> Path:

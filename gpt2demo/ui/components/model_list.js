@@ -1,7 +1,7 @@
 /* ModelList: the models one can take in hand. Rows stay in place while their numbers change. */
 (() => {
   const EVERY = 3000; // ms between two looks while a run in the list is at work
-  const DRAWERS = ["share", "export", "command", "rename", "delete"];
+  const DRAWERS = ["share", "export", "push", "command", "rename", "delete"];
 
   /** Copy a text, also where the browser keeps the clipboard from pages without https. */
   async function copied(text) {
@@ -29,6 +29,8 @@
     const rows = new Map(); // ref → row
     const parcels = new Map(); // ref → what became of the last wish to export it
     let waiting = null; // {ref, nonce} of the export that is being packed
+    const pushes = new Map(); // ref → what was last said of the model on its way to the Hub
+    let sending = null; // {ref, nonce} of that model
     let records = [];
 
     const said = GD.el("p", { class: "gd-sr", role: "status", "aria-live": "polite" });
@@ -64,6 +66,17 @@
       return GD.el("div", { class: "gd-models-line" }, field, copyButton(() => text));
     }
 
+    /** A field with its words above it. */
+    function field(label, more) {
+      const input = GD.el("input", { type: "text", class: "gd-models-field gd-mono", ...more });
+      return { input, node: GD.el("label", { class: "gd-models-labelled" }, GD.el("span", { text: label }), input) };
+    }
+
+    function check(label, checked) {
+      const input = GD.el("input", { type: "checkbox", checked });
+      return { input, node: GD.el("label", { class: "gd-check" }, input, GD.el("span", { text: label })) };
+    }
+
     /* ---------- the drawers: one function each, → what it holds ---------- */
     const drawers = {
       share(row) {
@@ -78,8 +91,38 @@
         if (!parcel) return [GD.el("p", { class: "gd-models-packing", role: "status", text: w.packing })];
         if (parcel.failed) return [GD.el("p", { role: "alert", text: w.not_packed }), button(w.retry, () => pack(row), "gd-models-button")];
         const link = GD.el("a", { href: parcel.address, download: parcel.name, class: "gd-models-link", text: `${w.again}: ${parcel.name} (${parcel.size})` });
-        return [GD.el("p", { role: "status" }, `${w.packed} `, link), GD.el("p", { class: "gd-hint", text: w.unpacked }),
+        const notices = parcel.notices.map((text) => GD.el("p", { class: "gd-models-notice", text }));
+        return [GD.el("p", { role: "status" }, `${w.packed} `, link), ...notices,
+          GD.el("p", { class: "gd-hint", text: notices.length ? w.only_here : w.unpacked }),
           GD.el("div", { class: "gd-models-line" }, GD.el("pre", { class: "gd-mono gd-models-code", tabindex: "0", text: parcel.code }), copyButton(() => parcel.code))];
+      },
+      push(row) {
+        const news = pushes.get(row.record.ref);
+        const title = GD.el("p", { class: "gd-models-label", text: w.push_label });
+        if (news?.url) {
+          const link = GD.el("a", { href: news.url, target: "_blank", rel: "noopener", class: "gd-models-link", text: news.url });
+          return [title, GD.el("p", { role: "status" }, `${w.push_done} `, link),
+            button(w.push_again, () => { pushes.delete(row.record.ref); open(row, "push"); }, "gd-models-button")];
+        }
+        if (sending?.ref === row.record.ref) return [title, GD.el("p", { class: "gd-models-packing", role: "status", text: news?.doing || w.push_busy })];
+        const suggested = row.record.title.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60);
+        const name = field(w.push_name, { value: news?.name ?? suggested, maxlength: "96", spellcheck: "false" });
+        const token = field(w.push_token, { type: "password", autocomplete: "off", placeholder: "hf_…", maxlength: "4000" });
+        const isPrivate = check(w.push_private, news?.private ?? true);
+        const overwrite = check(w.push_overwrite, false);
+        const send = () => {
+          sending = { ref: row.record.ref, nonce: `${Date.now()}-${Math.random()}` };
+          const wish = { ...sending, name: name.input.value.trim(), token: token.input.value.trim(), private: isPrivate.input.checked, overwrite: overwrite.input.checked };
+          pushes.set(row.record.ref, { name: wish.name, private: wish.private });
+          open(row, "push");
+          trigger("push", wish);
+        };
+        name.input.addEventListener("keydown", (event) => { if (event.key === "Enter") token.input.focus(); });
+        token.input.addEventListener("keydown", (event) => { if (event.key === "Enter") send(); });
+        const refused = news?.failed ? GD.el("p", { class: "gd-models-refused", role: "alert", text: news.failed }) : null;
+        return [title, GD.el("p", { class: "gd-hint", text: w.push_hint }), refused, GD.el("div", { class: "gd-models-fields" }, name.node, token.node),
+          GD.el("p", { class: "gd-hint", text: w.push_token_hint }), GD.el("div", { class: "gd-models-checks" }, isPrivate.node, overwrite.node),
+          button(w.push_go, send, "gd-models-button gd-models-go")].filter(Boolean);
       },
       rename(row) {
         const field = GD.el("input", { type: "text", class: "gd-models-field", value: row.record.title, "aria-label": w.title_label, maxlength: "200" });
@@ -109,7 +152,7 @@
       row.drawer.replaceChildren(...(kind ? drawers[kind](row) : []));
       if (kind) row.node.dataset.drawer = kind;
       else delete row.node.dataset.drawer;
-      if (kind && kind !== "export") row.drawer.querySelector("input, button")?.focus({ preventScroll: false });
+      if (kind && !["export", "push"].includes(kind)) row.drawer.querySelector("input, button")?.focus({ preventScroll: false });
       if (!kind && giveFocusBack && before) row.tools[before].focus();
     }
 
@@ -129,6 +172,16 @@
       if (row?.open !== "export") return;
       open(row, "export");
       row.drawer.querySelector("a")?.click();
+    }
+
+    /** News of a model on its way to the Hub; what was typed is kept when it is refused, but for the token. */
+    function pushed(news) {
+      if (!sending || (!news.failed && news.nonce !== sending.nonce)) return;
+      const row = rows.get(sending.ref);
+      pushes.set(sending.ref, { ...pushes.get(sending.ref), ...news });
+      if (news.failed || news.url) sending = null;
+      root.dataset.push = news.failed ? "failed" : news.url || "sending";
+      if (row?.open === "push") open(row, "push");
     }
 
     /* ---------- rows ---------- */
@@ -185,7 +238,7 @@
       row.take.setAttribute("aria-pressed", String(r.in_hand));
       row.take.setAttribute("aria-label", `${row.take.textContent}: ${r.title}`);
       row.take.disabled = !r.ready;
-      const offered = { share: r.id !== null, export: r.ready, command: Boolean(r.command), rename: r.group === "own", delete: r.group === "own" };
+      const offered = { share: r.id !== null, export: r.ready, push: r.ready, command: Boolean(r.command), rename: r.group === "own", delete: r.group === "own" };
       for (const kind of DRAWERS) {
         row.tools[kind].hidden = !offered[kind];
         row.tools[kind].setAttribute("aria-label", `${w[kind]}: ${r.title}`);
@@ -233,6 +286,7 @@
       Object.assign(root.dataset, { status: "ready", models: String(records.length),
         own: String(records.filter((record) => record.group === "own").length), hand: records.find((record) => record.in_hand)?.ref || "" });
       if (value.export) delivered(value.export);
+      if (value.push) pushed(value.push);
       const renamed = rows.get(value.renamed);
       if (renamed?.open === "rename") open(renamed, null, true);
     }
