@@ -215,7 +215,7 @@ class Header:
 def chip(about: ModelDescription) -> Safe:
     """The model in hand in words: its name, size, step, loss and text."""
     facts = [millions(about.parameters)]
-    if about.step is not None:
+    if about.step is not None and about.documents:
         facts.append(f"step {about.step:,}")
     if about.val_loss is not None:
         facts.append(f"validation loss {about.val_loss:.2f}")

@@ -44,7 +44,7 @@ class BringPart:
     def _files(self) -> None:
         SafeHTML(section(words.FROM_FILES, level=3))
         self.files = gr.File(
-            label=words.FILES_LABEL, file_count="multiple", height=132, elem_id="bring-files"
+            label=words.FILES_LABEL, file_count="multiple", height=150, elem_id="bring-files"
         )
         SafeHTML(hint(words.FILES_HINT))
         with gr.Row(elem_classes="gd-actions"):
@@ -90,7 +90,7 @@ class BringPart:
         coming = self.fetch.click(
             self.take_from_hub, [page.owner, *name], [page.ref, self.hub_said, *buttons], **QUIET
         )
-        coming.failure(lambda: ("", *_buttons("fetch")), None, [self.hub_said, *buttons], **QUIET)
+        coming.failure(self.stopped, None, [self.hub_said, *buttons], **QUIET)  # a cancelled one fails too
         self.stop.click(self.stopped, None, [self.hub_said, *buttons], cancels=[coming], **QUIET)
 
     # -- what the buttons do ---------------------------------------------------------------------------------

@@ -63,9 +63,11 @@ class ComparePart:
         known = [value for _, value in choices]
         run = ref.run_id or STARTER
         kept = [name for name in chosen if name in known] if isinstance(chosen, list) else []
-        beside = [name for name in (run, *known[1:], STARTER) if name in known]
-        kept = kept or list(dict.fromkeys(beside))[:2]
-        if run in known and run not in kept:
+        if kept == [STARTER]:
+            kept = []  # nobody chooses that: it was there before there were runs
+        in_hand = [run] if run in known and run != STARTER else []
+        kept = kept or list(dict.fromkeys([*in_hand, *known[1:], STARTER]))[:2]
+        if in_hand and run not in kept:
             kept = [*kept, run][-MOST_CURVES:]
         return gr.update(choices=choices, value=kept)
 

@@ -64,6 +64,7 @@ class ModelsTab:
         packing = hidden | {"concurrency_limit": PACKING_AT_ONCE, "concurrency_id": "packing"}
         page = self.page
         page.ref.change(self.remember, self.now, self.linked, **hidden)
+        page.owner.change(self.refresh, self.inputs, self.outputs, **hidden)  # whoever was quicker than it
         self.list.look(self.look, self.now, self.list, **hidden)
         self.list.take(self.take, None, page.ref, **hidden)
         self.changes = [
@@ -90,6 +91,7 @@ class ModelsTab:
 
     # -- what the frame and the page ask ---------------------------------------------------------------------
 
+    @guarded
     def refresh(self, owner: str, ref: str, linked: tuple[str, ...], chosen: Any) -> tuple[Any, ...]:
         """→ the list, the panel about the model in hand, the runs known through links, those compared"""
         linked = self.remember(owner, ref, linked)

@@ -27,6 +27,7 @@ STATES = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
+BROUGHT = "brought in"
 TOKENIZERS = {"char": "one token per character", "word": "one token per word", "bpe": "byte-pair tokens"}
 VALIDATION = "validation"
 TRAINING = "training"
@@ -162,10 +163,10 @@ BRING_HINT = (
     "here and be looked into."
 )
 FROM_FILES = "From files"
-FILES_LABEL = "A zip, or config.json, model.safetensors and the tokenizer together"
+FILES_LABEL = "Model files"
 FILES_HINT = (
-    "Weights must be in safetensors, which cannot run programs. Every file is checked before anything of it "
-    "is used; pickles (.bin, .pt) are never opened."
+    "A zip file; or config.json, model.safetensors and the tokenizer, chosen together. Each is checked "
+    "before anything of it is used. Pickles (.bin, .pt) are never opened: they can run programs."
 )
 BRING_BUTTON = "Bring it in"
 CHECKING_FILES = "Every file is being checked, and every number in it …"
