@@ -98,7 +98,6 @@ class EmbeddingsTab:
             with gr.Column():
                 self.positions = PlotlyPlot(
                     label=words.POSITIONS_LABEL,
-                    placeholder=words.NO_POSITIONS,
                     height=POSITIONS_HEIGHT,
                     elem_id="embeddings-positions",
                 )

@@ -7,6 +7,7 @@ from gpt2demo.inspection.capture import capture
 from gpt2demo.runs.live import view
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.text.display import display_tokens
+from gpt2demo.ui.attention_parts import example_texts
 from gpt2demo.ui.compare_part import STARTER
 from gpt2demo.ui.components import head_grid_value
 from gpt2demo.ui.escape import Safe, tag
@@ -46,11 +47,11 @@ class Live:
         about = self.services.models.describe(ref)
         own = ref.run_id is not None and self.services.store.owns(owner, ref.run_id)
         note = words.STARTER_NOTE if ref.run_id is None else words.OWN_NOTE if own else words.WATCH_NOTE
-        if not about.documents:
-            note = words.ELSEWHERE_NOTE
+        elsewhere = "" if about.documents else " gd-whose-elsewhere"  # then there is no curve to show
+        note = words.ELSEWHERE_NOTE if elsewhere else note
         named = tag("h3", about.title)
-        mine = " gd-whose-own" if own and about.documents else ""  # "it goes on" is said only while it does
-        return tag("div", named, hint(note), class_=f"gd-whose{mine}", data_run=ref.run_id), own
+        mine = " gd-whose-own" if own else ""  # "it goes on" is said only while it does
+        return tag("div", named, hint(note), class_=f"gd-whose{elsewhere or mine}", data_run=ref.run_id), own
 
     def heads(self, ref: ModelRef, probe: Any) -> tuple[str, Safe]:
         """The attention of all heads on the probe sentence. → value of a HeadGrid, a line about it"""
@@ -66,9 +67,12 @@ class Live:
         return picture, hint(f"At step {loaded.step:,}. {words.ATTENTION_CAVEAT}")
 
     def _probe_ids(self, loaded: LoadedModel, text: str) -> list[int]:
-        """The first tokens of the probe, or of the training text if there is none."""
+        """The first tokens of the probe, or of the training text, or of an example."""
         most = min(PROBE_TOKENS, loaded.config.n_positions)
-        text = (text.strip("\n") or self._texts.beginning(loaded))[: 20 * most]
+        own = self._texts.beginning(loaded)
+        text = (text.strip("\n") or own)[: 20 * most]
+        if not text:  # a model that came without its text
+            text = next(iter(example_texts(loaded.tokenizer, most, own).values()))
         return loaded.tokenizer.encode(text)[:most] or [loaded.tokenizer.start_id]
 
     def _draw(self, loaded: LoadedModel, ids: list[int]) -> str:

@@ -153,5 +153,6 @@ class LivePart:
     def finished(self, ref: str, chosen: Any, across: Any, event: gr.EventData) -> tuple[Any, ...]:
         """Says what to do with a finished model, and draws the comparison with its whole curve."""
         state = said(event, "state")
-        ended = state in ("done", "stopped")
+        learned = self.services.models.describe(ModelRef.parse(ref)).documents
+        ended = state in ("done", "stopped") and learned
         return hint(words.FINISHED) if ended else "", *self.compared.compare(chosen, across)
