@@ -17,6 +17,7 @@ from gpt2demo.hub.config_file import check_memory
 from gpt2demo.hub.connection import OFFICIAL
 from gpt2demo.hub.download import MAX_BYTES_FOR_VISITORS, Hub
 from gpt2demo.hub.push import PushStep, push
+from gpt2demo.model.anatomy import BYTES_PER_NUMBER
 from gpt2demo.model.config import preset
 from gpt2demo.runs.export import export_to
 from gpt2demo.runs.imported import import_source
@@ -122,7 +123,7 @@ class Exchange:
         Closing the generator stops the download; the next one goes on from there. Raises a UserError.
         """
         found = self.announce(name).announcement
-        needed = _room_for(found.size)
+        needed = _room_for(found.size, found.parameters)
         self.store.check_room(owner, needed)
         with self._transfer(found.repo):
             self._tidy(found)
@@ -255,6 +256,6 @@ class Exchange:
                 over -= sizes[place]
 
 
-def _room_for(size: int) -> int:
-    """What the run of a model of so many bytes may take: half-precision numbers become twice as long."""
-    return 2 * size + SPARE_BYTES
+def _room_for(size: int, parameters: int | None = None) -> int:
+    """What the run of a model may take: if nobody knows better, each number may come half as long."""
+    return (2 * size if parameters is None else BYTES_PER_NUMBER * parameters) + SPARE_BYTES
