@@ -268,7 +268,7 @@ def test_push_goes_to_the_visitors_account_and_ends_with_the_address(tab: Models
     assert hub.created[0]["visibility"] == "private" and "model.safetensors" in hub.committed
     pushed(tab, name="dogs", token="hf_secretsecret", private=False)
     assert hub.created[1]["visibility"] == "public"
-    pushed(tab, name="birds", token="hf_secretsecret", private="no idea")
+    pushed(tab, name="birds", token="hf_secretsecret", private=0)
     assert hub.created[2]["visibility"] == "private", "in doubt nobody else sees it"
 
 
@@ -276,13 +276,15 @@ def test_push_is_refused_in_the_drawer_and_never_repeats_the_token(
     tab: ModelsTab, hub: StubHub, caplog: pytest.LogCaptureFixture
 ):
     for wish, says in (
-        ({"name": "cats"}, "not signed in"),
+        ({"name": "cats"}, "no access token"),
         ({"name": "a b", "token": "hf_secretsecret"}, "no name for a model"),
-        ({"name": ["x"], "token": {"t": 1}}, "not signed in"),
+        ({"name": ["x"], "token": {"t": 1}}, "no access token"),
     ):
         assert says in pushed(tab, **wish)[-1]["failed"]
     hub.user = None
-    assert "does not accept your sign-in" in pushed(tab, name="c1", token="hf_secretsecret")[-1]["failed"]
+    assert (
+        "does not accept your access token" in pushed(tab, name="c1", token="hf_secretsecret")[-1]["failed"]
+    )
     assert "hf_secret" not in caplog.text and not hub.created
     with pytest.raises(gr.Error):
         list(tab.push(ME, "starter", (), said(ref="run:../x", name="cats", token="hf_secretsecret")))
