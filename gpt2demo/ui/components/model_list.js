@@ -29,8 +29,6 @@
     const rows = new Map(); // ref → row
     const parcels = new Map(); // ref → what became of the last wish to export it
     let waiting = null; // {ref, nonce} of the export that is being packed
-    const pushes = new Map(); // ref → what was last said of the model on its way to the Hub
-    let sending = null; // {ref, nonce} of that model
     let records = [];
 
     const said = GD.el("p", { class: "gd-sr", role: "status", "aria-live": "polite" });
@@ -44,6 +42,8 @@
       return { ...group, list, empty, node };
     });
     box.append(...groups.map((group) => group.node), said);
+
+    const sender = GD.modelSender({ w, root, button, trigger, again: (ref) => rows.get(ref)?.open === "push" && open(rows.get(ref), "push") });
 
     function button(text, action, look = "gd-models-tool", more = {}) {
       return GD.el("button", { type: "button", class: look, text, onclick: action, ...more });
@@ -66,17 +66,6 @@
       return GD.el("div", { class: "gd-models-line" }, field, copyButton(() => text));
     }
 
-    /** A field with its words above it. */
-    function field(label, more) {
-      const input = GD.el("input", { type: "text", class: "gd-models-field gd-mono", ...more });
-      return { input, node: GD.el("label", { class: "gd-models-labelled" }, GD.el("span", { text: label }), input) };
-    }
-
-    function check(label, checked) {
-      const input = GD.el("input", { type: "checkbox", checked });
-      return { input, node: GD.el("label", { class: "gd-check" }, input, GD.el("span", { text: label })) };
-    }
-
     /* ---------- the drawers: one function each, → what it holds ---------- */
     const drawers = {
       share(row) {
@@ -96,34 +85,7 @@
           GD.el("p", { class: "gd-hint", text: notices.length ? w.only_here : w.unpacked }),
           GD.el("div", { class: "gd-models-line" }, GD.el("pre", { class: "gd-mono gd-models-code", tabindex: "0", text: parcel.code }), copyButton(() => parcel.code))];
       },
-      push(row) {
-        const news = pushes.get(row.record.ref);
-        const title = GD.el("p", { class: "gd-models-label", text: w.push_label });
-        if (news?.url) {
-          const link = GD.el("a", { href: news.url, target: "_blank", rel: "noopener", class: "gd-models-link", text: news.url });
-          return [title, GD.el("p", { role: "status" }, `${w.push_done} `, link),
-            button(w.push_again, () => { pushes.delete(row.record.ref); open(row, "push"); }, "gd-models-button")];
-        }
-        if (sending?.ref === row.record.ref) return [title, GD.el("p", { class: "gd-models-packing", role: "status", text: news?.doing || w.push_busy })];
-        const suggested = row.record.title.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60);
-        const name = field(w.push_name, { value: news?.name ?? suggested, maxlength: "96", spellcheck: "false" });
-        const token = field(w.push_token, { type: "password", autocomplete: "off", placeholder: "hf_…", maxlength: "4000" });
-        const isPrivate = check(w.push_private, news?.private ?? true);
-        const overwrite = check(w.push_overwrite, false);
-        const send = () => {
-          sending = { ref: row.record.ref, nonce: `${Date.now()}-${Math.random()}` };
-          const wish = { ...sending, name: name.input.value.trim(), token: token.input.value.trim(), private: isPrivate.input.checked, overwrite: overwrite.input.checked };
-          pushes.set(row.record.ref, { name: wish.name, private: wish.private });
-          open(row, "push");
-          trigger("push", wish);
-        };
-        name.input.addEventListener("keydown", (event) => { if (event.key === "Enter") token.input.focus(); });
-        token.input.addEventListener("keydown", (event) => { if (event.key === "Enter") send(); });
-        const refused = news?.failed ? GD.el("p", { class: "gd-models-refused", role: "alert", text: news.failed }) : null;
-        return [title, GD.el("p", { class: "gd-hint", text: w.push_hint }), refused, GD.el("div", { class: "gd-models-fields" }, name.node, token.node),
-          GD.el("p", { class: "gd-hint", text: w.push_token_hint }), GD.el("div", { class: "gd-models-checks" }, isPrivate.node, overwrite.node),
-          button(w.push_go, send, "gd-models-button gd-models-go")].filter(Boolean);
-      },
+      push: (row) => sender.drawer(row),
       rename(row) {
         const field = GD.el("input", { type: "text", class: "gd-models-field", value: row.record.title, "aria-label": w.title_label, maxlength: "200" });
         const save = () => {
@@ -172,16 +134,6 @@
       if (row?.open !== "export") return;
       open(row, "export");
       row.drawer.querySelector("a")?.click();
-    }
-
-    /** News of a model on its way to the Hub; what was typed is kept when it is refused, but for the token. */
-    function pushed(news) {
-      if (!sending || (!news.failed && news.nonce !== sending.nonce)) return;
-      const row = rows.get(sending.ref);
-      pushes.set(sending.ref, { ...pushes.get(sending.ref), ...news });
-      if (news.failed || news.url) sending = null;
-      root.dataset.push = news.failed ? "failed" : news.url || "sending";
-      if (row?.open === "push") open(row, "push");
     }
 
     /* ---------- rows ---------- */
@@ -286,7 +238,7 @@
       Object.assign(root.dataset, { status: "ready", models: String(records.length),
         own: String(records.filter((record) => record.group === "own").length), hand: records.find((record) => record.in_hand)?.ref || "" });
       if (value.export) delivered(value.export);
-      if (value.push) pushed(value.push);
+      if (value.push) sender.news(value.push);
       const renamed = rows.get(value.renamed);
       if (renamed?.open === "rename") open(renamed, null, true);
     }

@@ -21,7 +21,7 @@ class ModelList(Widget):
         super().__init__(
             value,
             function="models",
-            scripts=(HERE / "model_list.js",),
+            scripts=(HERE / "model_sender.js", HERE / "model_list.js"),
             events=("take", "rename", "remove", "pack", "push", "look"),
             words=dict(words),
             **kwargs,
