@@ -201,7 +201,11 @@ def test_a_model_moves_once_at_a_time_and_few_move_at_once(exchange, owner, monk
             fetched(exchange, owner)
         monkeypatch.setattr(doors, "TRANSFERS", 1)
         with pytest.raises(BusyError, match="1 models are on their way"):
-            list(exchange.push(RunFolder(STARTER), "x", token="", private=True, overwrite=False))
+            list(
+                exchange.push(
+                    RunFolder(STARTER, read_only=True), "x", token="", private=True, overwrite=False
+                )
+            )
     assert fetched(exchange, owner)[-1].arrived
 
 
@@ -229,9 +233,21 @@ def test_a_run_goes_to_the_visitors_account_and_only_the_model_of_it(exchange, s
 def test_without_a_token_nothing_is_sent_and_no_sentence_holds_one(exchange, stub):
     for token in ("", "two words of it", None, "ü" * 20):
         with pytest.raises(ConfigError) as refused:
-            list(exchange.push(RunFolder(STARTER), "mine", token=token, private=True, overwrite=False))
+            list(
+                exchange.push(
+                    RunFolder(STARTER, read_only=True), "mine", token=token, private=True, overwrite=False
+                )
+            )
         assert "no access token" in str(refused.value) and (not token or token not in str(refused.value))
     stub.user = None
     with pytest.raises((ConfigError, FileError)) as refused:
-        list(exchange.push(RunFolder(STARTER), "m1", token="hf_secretsecret", private=True, overwrite=False))
+        list(
+            exchange.push(
+                RunFolder(STARTER, read_only=True),
+                "m1",
+                token="hf_secretsecret",
+                private=True,
+                overwrite=False,
+            )
+        )
     assert "hf_secret" not in str(refused.value) and not stub.committed
