@@ -2,16 +2,16 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from gpt2demo.commands.models import find_run
 from gpt2demo.hub.announcement import OFFICIAL_MODELS
-from gpt2demo.hub.download import DownloadStep, Hub
+from gpt2demo.hub.download import Hub
 from gpt2demo.hub.source import MOST_BYTES
 from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.runs.exchange import FetchStep, default_cache, fetch
 from gpt2demo.runs.export import export_to
 from gpt2demo.runs.imported import import_source
 from gpt2demo.training.memory import memory_for_a_run
@@ -48,7 +48,7 @@ def add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cache",
         type=Path,
-        default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gpt2demo",
+        default=default_cache(),
         metavar="FOLDER",
         help="where models from the Hub are kept; default: %(default)s",
     )
@@ -66,7 +66,7 @@ def _import(options: argparse.Namespace) -> None:
     if options.source.startswith(FROM_HUB):
         name = options.source.removeprefix(FROM_HUB)
         hub = Hub(options.cache, max_bytes=MOST_BYTES, memory_bytes=memory_for_a_run())
-        source, title = fetch(hub, name, options.revision), title or name.rpartition("/")[2]
+        source, title = _fetch(hub, name, options.revision), title or name.rpartition("/")[2]
     imported = import_source(
         source, Path(options.out), memory_bytes=memory_for_a_run(), title=title, name=options.source
     )
@@ -83,25 +83,27 @@ def _import(options: argparse.Namespace) -> None:
     print(json.dumps(facts))
 
 
-def fetch(hub: Hub, name: str, revision: str | None) -> Path:
+def _fetch(hub: Hub, name: str, revision: str | None) -> Path:
     """Says what a model on the Hub weighs, and fetches it. → its folder"""
     announcement = hub.announce(name, revision)
     print(f"{announcement.repo}: {announcement.size / 1e6:,.1f} MB", file=sys.stderr)
     _tell(announcement.notices)
     folder: Path | None = None
-    for step in _shown(hub.download(announcement)):
+    for step in _shown(fetch(hub, announcement)):
         folder = step.folder
     assert folder is not None
     return folder
 
 
-def _shown(steps: Iterator[DownloadStep]) -> Iterator[DownloadStep]:
+def _shown(steps: Iterator[FetchStep]) -> Iterator[FetchStep]:
     """The same, with one line on the terminal that is written over and over."""
     for step in steps:
         if sys.stderr.isatty():
             share = step.done / step.size
             bar = "█" * round(24 * share) + "·" * (24 - round(24 * share))
-            line = f"\r{bar} {step.done / 1e6:,.1f} of {step.size / 1e6:,.1f} MB  {step.file}"
+            line = f"\r{bar} {step.done / 1e6:,.1f} of {step.size / 1e6:,.1f} MB"
+            if step.seconds_left is not None:
+                line += f", {step.seconds_left:,.0f} s left"
             print(line, end=" " * 12 if step.folder is None else "\n", file=sys.stderr, flush=True)
         yield step
 

@@ -13,6 +13,11 @@ from gpt2demo.figures.frame import Figure, add_note, as_dict, axis, counts, ever
 from gpt2demo.figures.text import plot_text, shorten
 
 MAX_CURVE_POINTS = 2000
+ACROSS = {  # what curves can be drawn over: the axis' title, its ticks, and what hovering says
+    "steps": ("step", ",d", ",d"),
+    "tokens": ("tokens seen", "~s", ",d"),
+    "seconds": ("seconds of training", ",~f", ",.1f"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,8 @@ class Curve:
     """What one run noted while it learned. All sequences of a pair have the same length.
 
     name: for the legend. steps, train: (N,) step and training loss in nats per token. validation_steps,
-    validation: (M,). learning_rate: (N,) or empty. tokens: (N,) tokens seen, only for `x="tokens"`.
+    validation: (M,). learning_rate: (N,) or empty. tokens, seconds: (N,) tokens seen and time of training,
+    only for `x="tokens"` and `x="seconds"`.
     """
 
     name: str
@@ -30,13 +36,14 @@ class Curve:
     validation: Sequence[float] = ()
     learning_rate: Sequence[float] = ()
     tokens: Sequence[float] = field(default=())
+    seconds: Sequence[float] = field(default=())
 
     def __post_init__(self) -> None:
         count = len(self.steps)
         if len(self.train) != count or len(self.validation) != len(self.validation_steps):
             raise ValueError("steps and losses of a curve must have the same length")
-        if any(len(values) not in (0, count) for values in (self.learning_rate, self.tokens)):
-            raise ValueError("learning_rate and tokens must be empty or as long as steps")
+        if any(len(v) not in (0, count) for v in (self.learning_rate, self.tokens, self.seconds)):
+            raise ValueError("learning_rate, tokens and seconds must be empty or as long as steps")
 
 
 def smooth(values: ArrayLike, weight: float = 0.9) -> NDArray[np.float64]:
@@ -67,10 +74,11 @@ def loss_figure(
 
     runs: one or several Curves. Faint: the loss of every step; line: smoothed (see `smooth`); markers:
     validation loss, the best one as a star. Below, on an axis of its own, the learning rate.
-    x: "steps" or "tokens". At most 2,000 points per line are drawn, evenly chosen, and a note says so.
+    x: "steps", "tokens" or "seconds". At most 2,000 points per line are drawn, evenly chosen, and a note
+    says so.
     """
-    if x not in ("steps", "tokens"):
-        raise ValueError(f'x must be "steps" or "tokens", got {x!r}')
+    if x not in ACROSS:
+        raise ValueError(f"x must be one of {', '.join(ACROSS)}, got {x!r}")
     figure = new_figure(f"loss over {x}", height=height)
     for number, run in enumerate(runs):
         look = _Look(run, number, len(runs) == 1)
@@ -180,10 +188,8 @@ def _add_rate(figure: go.Figure, run: Curve, look: _Look, x: str) -> None:
 
 
 def _label_axes(figure: go.Figure, x: str, with_rate: bool) -> None:
-    steps = {"title": "step", "tickformat": ",d"}
-    tokens = {"title": "tokens seen", "tickformat": "~s"}
-    chosen = steps if x == "steps" else tokens
-    across = axis(chosen["title"], tickformat=chosen["tickformat"], hoverformat=",d", rangemode="tozero")
+    title, ticks, hover = ACROSS[x]
+    across = axis(title, tickformat=ticks, hoverformat=hover, rangemode="tozero")
     figure.update_layout(
         hovermode="x unified",
         xaxis={**across, "anchor": "y2" if with_rate else "y"},
@@ -207,13 +213,14 @@ def _label_axes(figure: go.Figure, x: str, with_rate: bool) -> None:
 
 
 def _x_values(run: Curve, steps: Sequence[float], x: str) -> NDArray[np.float64]:
-    """The steps themselves, or the tokens seen by then (between two notes: on the line between them)."""
+    """The steps themselves, or tokens or time by then (between two notes: on the line between them)."""
     wanted = np.asarray(steps, dtype=float)
     if x == "steps" or not wanted.size:
         return wanted
-    if not len(run.tokens):
-        raise ValueError(f"run {run.name!r} has no tokens to draw against")
-    seen: NDArray[np.float64] = np.interp(wanted, np.asarray(run.steps), np.asarray(run.tokens))
+    noted = run.tokens if x == "tokens" else run.seconds
+    if not len(noted):
+        raise ValueError(f"run {run.name!r} has no {x} to draw against")
+    seen: NDArray[np.float64] = np.interp(wanted, np.asarray(run.steps), np.asarray(noted))
     return seen
 
 

@@ -115,6 +115,15 @@ class Hub:
         last = announcement.files[-1].name
         yield DownloadStep(file=last, done=done, size=announcement.size, folder=folder)
 
+    def fetched(self, announcement: Announcement) -> int:
+        """How many bytes of a model are here already, whole files and begun ones."""
+        folder, files = self._folder(announcement), announcement.files
+        return sum(f.size if _is_there(folder, f) else _begun(folder / f.name) for f in files)
+
+    def place_of(self, repo: str) -> Path:
+        """The folder for everything that was ever fetched of a model."""
+        return self.cache / repo.replace("/", "--")
+
     def _check_official(self, repo: str) -> None:
         if self.only_official and repo not in OFFICIAL_MODELS.values():
             raise LimitError(
@@ -132,11 +141,11 @@ class Hub:
             )
 
     def _folder(self, announcement: Announcement) -> Path:
-        return self.cache / announcement.repo.replace("/", "--") / announcement.revision
+        return self.place_of(announcement.repo) / announcement.revision
 
     def _record(self, repo: str, revision: str | None) -> Path:
         """Where it is noted what was announced under a name. No name of a branch begins with a point."""
-        return self.cache / repo.replace("/", "--") / f".{revision or ''}.json"
+        return self.place_of(repo) / f".{revision or ''}.json"
 
     def _remember(self, announcement: Announcement, repo: str, revision: str | None) -> None:
         path = self._record(repo, revision)
@@ -241,6 +250,19 @@ def _claim(target: Path) -> Path:
                 break
     part.touch()
     return part
+
+
+def _begun(target: Path) -> int:
+    """How many bytes of a file the next download can build on."""
+    parts = (_size(part) for part in target.parent.glob(f"{target.name}.*.part"))
+    return max(parts, default=0)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it got its name at this moment
+        return 0
 
 
 def _is_there(folder: Path, file: RemoteFile) -> bool:

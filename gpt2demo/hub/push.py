@@ -48,9 +48,9 @@ def push(
     """
     if not isinstance(token, str) or not TOKEN.fullmatch(token):
         raise ConfigError(
-            "You are not signed in to the Hub.",
-            "A model is pushed as yourself, never as this server.",
-            "Sign in with Hugging Face, then push again.",
+            "There is no access token of yours.",
+            "A model is sent as yourself, never as this server.",
+            "Make a token with the right to write at huggingface.co/settings/tokens, and enter it whole.",
         )
     files = _files(folder)
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -93,13 +93,13 @@ def _user(hub: Connection) -> str:
         name = hub.ask("/api/whoami-v2", about="your account").get("name")
     except NotFoundError:
         raise ConfigError(
-            "The Hub does not accept your sign-in.",
-            "It may have expired.",
-            "Sign out, sign in again, then push again.",
+            "The Hub does not accept your access token.",
+            "It may be incomplete, or have expired.",
+            "Make a new one at huggingface.co/settings/tokens, and enter it whole.",
         ) from None
     if not isinstance(name, str) or not USER.fullmatch(name):
         raise FileError(
-            "The Hub does not say whose sign-in this is.", "It must name you.", "Try again later."
+            "The Hub does not say whose access token this is.", "It must name you.", "Try again later."
         )
     return name
 
@@ -147,8 +147,8 @@ def _refusal(repo: str, status: int) -> UserError:
     if status in (401, 402, 403):
         return ConfigError(
             f"The Hub does not let you write to {repo} (status {status}).",
-            "Your sign-in must include the right to write repositories.",
-            "Sign in again and allow it.",
+            "Your access token must include the right to write repositories.",
+            "Make one that does at huggingface.co/settings/tokens.",
         )
     if status == 429:
         return BusyError(

@@ -43,8 +43,8 @@ class RunStore:
         self.root = root.absolute()
         self.quotas = quotas or Quotas()
         self.memory_bytes = memory_for_a_run() if memory_bytes is None else memory_bytes
-        self._unfinished = self.root / ".unfinished"  # runs in the making, and those on their way out
-        self._unfinished.mkdir(parents=True, exist_ok=True)
+        self.unfinished = self.root / ".unfinished"  # runs in the making, and those on their way out
+        self.unfinished.mkdir(parents=True, exist_ok=True)
         self._making = threading.Lock()
         self.index = Index(self.root / "runs.sqlite")
         self._sweep()
@@ -91,12 +91,8 @@ class RunStore:
         with self._making:
             self._check_room(entry.reserved)
             if not self.index.add(entry, at_most=self.quotas.runs_per_owner):
-                raise LimitError(
-                    f"You have {self.quotas.runs_per_owner} runs.",
-                    "One browser may keep at most so many.",
-                    "Delete one that you no longer need, then start again.",
-                )
-        workshop = self._unfinished / entry.id
+                raise self._too_many()
+        workshop = self.unfinished / entry.id
         try:
             make(workshop / entry.id)
             self.index.set(entry.id, title=RunFolder(workshop / entry.id).facts().title)
@@ -107,6 +103,12 @@ class RunStore:
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
         return entry.id
+
+    def check_room(self, owner: str, needed: int) -> None:
+        """Asks beforehand what `adopt` will ask: raises LimitError when there is no room for another run."""
+        if len(self.index.of_owner(owner_key(owner))) >= self.quotas.runs_per_owner:
+            raise self._too_many()
+        self._check_room(needed)
 
     def of_click(self, owner: str, nonce: str) -> Entry | None:
         """The run that was made with this nonce, or None. Call it only while nobody is making that run."""
@@ -194,6 +196,13 @@ class RunStore:
             for entry in self.index.everything()
         )
 
+    def _too_many(self) -> LimitError:
+        return LimitError(
+            f"You have {self.quotas.runs_per_owner} runs.",
+            "One browser may keep at most so many.",
+            "Delete one that you no longer need, then start again.",
+        )
+
     def _check_room(self, needed: int) -> None:
         used, most = self.bytes_used(), self.quotas.bytes_in_all
         if used + needed > most:
@@ -227,13 +236,13 @@ class RunStore:
 
     def _discard(self, path: Path) -> None:
         """Removes a run's folder: out of sight in one step, then file by file."""
-        gone = self._unfinished / f"{path.name}.{secrets.token_hex(4)}"
+        gone = self.unfinished / f"{path.name}.{secrets.token_hex(4)}"
         path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Clears away what was half-made or half-deleted when the program last ended."""
-        for left in self._unfinished.iterdir():
+        for left in self.unfinished.iterdir():
             if left.stat().st_mtime < time.time() - ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
         for entry in self.index.everything():

@@ -215,11 +215,11 @@ class Header:
 def chip(about: ModelDescription) -> Safe:
     """The model in hand in words: its name, size, step, loss and text."""
     facts = [millions(about.parameters)]
-    if about.step is not None:
+    if about.step is not None and about.documents:
         facts.append(f"step {about.step:,}")
     if about.val_loss is not None:
         facts.append(f"validation loss {about.val_loss:.2f}")
-    facts.append("trained on " + ", ".join(about.documents))
+    facts.append("trained on " + ", ".join(about.documents) if about.documents else words.ELSEWHERE)
     if about.state in ("running", "starting"):
         facts.append(words.TRAINING_MARK)
     return model_chip(about.title, facts)

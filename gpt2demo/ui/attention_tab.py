@@ -29,6 +29,7 @@ from gpt2demo.ui.attention_parts import (
     token_limit,
 )
 from gpt2demo.ui.components import HeadGrid, PlotlyPlot, SafeHTML, TokenStrip
+from gpt2demo.ui.escape import tag
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.own_text import OwnTexts
@@ -93,7 +94,7 @@ class AttentionTab:
                 SafeHTML(hint(words.TOKENS_HINT))
             with gr.Column():
                 self.next = SafeHTML(elem_id="attention-next")
-        with gr.Column(elem_classes="gd-panel"):
+        with gr.Column(elem_classes="gd-panel gd-of-heads"):
             SafeHTML(section(words.GRID_TITLE, words.GRID_HINT))
             with gr.Row(elem_classes="gd-actions"):
                 SafeHTML(hint(words.GO_TO))
@@ -104,12 +105,12 @@ class AttentionTab:
             self.grid = HeadGrid(
                 label=words.GRID_LABEL, placeholder=words.GRID_EMPTY, elem_id="attention-grid"
             )
-        with gr.Row(elem_classes="gd-panel gd-split-right"):
+        with gr.Row(elem_classes="gd-panel gd-split-right gd-of-heads"):
             with gr.Column():
                 self.table = SafeHTML(elem_id="attention-scores")
             with gr.Column():
                 SafeHTML(meanings())
-        with gr.Row(elem_classes="gd-panel gd-full gd-cols"):
+        with gr.Row(elem_classes="gd-panel gd-full gd-cols gd-of-heads"):
             with gr.Column():
                 SafeHTML(section(words.ROLLOUT_TITLE, words.ROLLOUT_HINT))
             with gr.Column():
@@ -248,16 +249,19 @@ class AttentionTab:
     def _draw(self, loaded: LoadedModel, text: str, seen: dict[str, Any]) -> Values:
         """Everything there is to see of a text. Raises TextError and LimitError before drawing anything."""
         ids = probe_ids(loaded.tokenizer, text)
-        activations = capture(loaded.model, ids, guard=loaded.lock)
-        after = expected(loaded, ids)
+        kind = loaded.config.architecture
+        activations = capture(loaded.model, ids, guard=loaded.lock) if kind == "gpt2" else None
         values: Values = {
+            self.next: expected(loaded, ids),
             self.seen: seen | {"model": _whole(loaded), "text": text, "part": ""},
             self.note: "",
             self.offer: gr.Button(visible=False),
             self.strip: strip(loaded, ids),
-            self.next: after,
-            self.flow: flow(loaded, activations),
         }
+        if activations is None:  # what came before GPT-2: there are no heads, and their places are not shown
+            why = tag("div", notice(words.NO_ATTENTION[kind]), class_="gd-no-heads")
+            return values | {self.note: why, self.grid: "", self.table: "", self.flow: ""}
+        values[self.flow] = flow(loaded, activations)
         try:
             scores = self._scores(loaded)
         except (

@@ -22,6 +22,7 @@ from gpt2demo.inspection.embeddings import (
     token_embeddings,
     token_kind,
 )
+from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.models import LoadedModel, ModelStore
 from gpt2demo.text.display import display_token, display_tokens
 from gpt2demo.text.tokenizers import Tokenizer
@@ -31,7 +32,7 @@ from gpt2demo.ui.escape import Safe, join, tag
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.own_text import OwnTexts
 from gpt2demo.ui.text import embeddings as words
-from gpt2demo.ui.theme import facts, hint, section
+from gpt2demo.ui.theme import facts, hint, notice, section
 
 NEIGHBOURS = 8
 MARKED = 5  # of them on the map, where more labels would hide each other
@@ -161,7 +162,7 @@ class Maps:
         """What the map shows, and what it does not."""
         side = self.side(loaded, dimensions)
         share = percent(float(side.basis.explained.sum()))
-        channels, vocabulary = loaded.config.n_embd, loaded.config.vocab_size
+        vocabulary, channels = loaded.model.wte.weight.shape
         caveat = words.CAVEAT.format(channels=channels, dimensions=dimensions, share=share)
         several = len(self.models.steps(loaded.ref)) > 1
         part = words.PART.format(shown=MAX_POINTS, all=vocabulary) if vocabulary > MAX_POINTS else None
@@ -211,15 +212,24 @@ def telling_token(tokenizer: Tokenizer, kinds: Sequence[str]) -> int:
 
 
 def position_map(loaded: LoadedModel, centred: bool) -> str:
-    """How alike the model finds any two places."""
+    """How alike the model finds any two places; "" for a model without a table of them."""
+    if _why_no_positions(loaded.config):
+        return ""
     figure = position_figure(position_similarity(position_embeddings(loaded.model), centred=centred))
     return plot_value(figure, name=f"position embeddings step {loaded.step}")
 
 
-def position_words() -> Safe:
-    """What to look for in the map of the places."""
+def position_words(config: GPT2Config) -> Safe:
+    """What to look for in the map of the places, or why there is none."""
+    if why := _why_no_positions(config):
+        return notice(f"{words.NO_POSITIONS} {why}")
     lines = [tag("li", line) for line in words.POSITIONS_WORDS]
     return join(section(words.POSITIONS_LOOK, level=3), tag("ul", *lines, class_="gd-look-for"))
+
+
+def _why_no_positions(config: GPT2Config) -> str:
+    kind = config.positions if config.architecture == "gpt2" else config.architecture
+    return words.WHY_NO_POSITIONS.get(kind, "")
 
 
 def found_lines(loaded: LoadedModel, ids: Sequence[int]) -> list[tuple[str, bytes]]:

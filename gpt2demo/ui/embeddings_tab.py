@@ -16,7 +16,7 @@ from gpt2demo.ui.embeddings_parts import Maps, found_lines, position_map, positi
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import embeddings as words
-from gpt2demo.ui.theme import pieces, section
+from gpt2demo.ui.theme import section
 from gpt2demo.ui.word2vec_part import Word2VecPart
 
 MAP_HEIGHT, POSITIONS_HEIGHT = 560, 480
@@ -41,7 +41,8 @@ class EmbeddingsTab:
         self._layout()
         self.choices: list[Component] = [self.seen, self.colour, self.three, self.centred]
         self.outputs: list[Component] = [
-            self.seen, self.intro, self.colour, self.found, self.map, self.caption, self.card, self.positions,
+            self.seen, self.intro, self.colour, self.found, self.map, self.caption, self.card, self.places,
+            self.positions,
         ]  # fmt: skip
         self._wire(page)
         self.word2vec = Word2VecPart(page, self.maps, self.seen)
@@ -87,7 +88,8 @@ class EmbeddingsTab:
                 self.card = SafeHTML(elem_id="embeddings-neighbours")
         with gr.Row(elem_classes="gd-panel gd-cols"):
             with gr.Column():
-                SafeHTML(pieces(section(words.POSITIONS_TITLE, words.POSITIONS_HINT), position_words()))
+                SafeHTML(section(words.POSITIONS_TITLE, words.POSITIONS_HINT))
+                self.places = SafeHTML(elem_id="embeddings-places")
                 self.centred = gr.Checkbox(
                     label=words.CENTRED_LABEL,
                     info=words.CENTRED_INFO,
@@ -97,7 +99,9 @@ class EmbeddingsTab:
                 )
             with gr.Column():
                 self.positions = PlotlyPlot(
-                    label=words.POSITIONS_LABEL, height=POSITIONS_HEIGHT, elem_id="embeddings-positions"
+                    label=words.POSITIONS_LABEL,
+                    height=POSITIONS_HEIGHT,
+                    elem_id="embeddings-positions",
                 )
 
     def _wire(self, page: Page) -> None:
@@ -121,9 +125,10 @@ class EmbeddingsTab:
         colour = colour if colour in colours else "kind"
         values = self._chosen(loaded, seen, colour, three)
         values |= {
-            self.intro: section(words.TITLE, words.INTRO.format(channels=loaded.config.n_embd)),
+            self.intro: section(words.TITLE, words.INTRO.format(channels=loaded.model.wte.embedding_dim)),
             self.colour: gr.Radio([(words.COLOURS[key], key) for key in colours], value=colour),
             self.caption: self.maps.caption(loaded, _dimensions(three)),
+            self.places: position_words(loaded.config),
             self.positions: position_map(loaded, bool(centred)),
         }
         return tuple(values[component] for component in self.outputs)

@@ -6,10 +6,12 @@ from gpt2demo.errors import UserError
 from gpt2demo.model.anatomy import parameters_by_part
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.models import ModelRef, ModelStore
+from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.folder import RunFacts
 from gpt2demo.ui.escape import Safe, tag
 from gpt2demo.ui.text import models as words
 from gpt2demo.ui.theme import facts, hint, notice, pieces, section
+from gpt2demo.ui.variant_words import construction
 
 
 def about(models: ModelStore, ref: ModelRef) -> Safe:
@@ -24,11 +26,13 @@ def about(models: ModelStore, ref: ModelRef) -> Safe:
         "div",
         section(words.ABOUT, description.title),
         facts(_shape(config)),
+        section(words.BUILT, level=3),
+        facts(construction(config)),
         section(words.PARTS, level=3),
         _parts(config),
-        hint(words.PARTS_HINT),
+        hint(words.PARTS_HINT) if config.architecture == "gpt2" and config.tie_word_embeddings else None,
         section(words.RECIPE, level=3),
-        facts(_recipe(made)),
+        hint(words.ELSEWHERE_RECIPE) if made.settings is None else facts(_recipe(made.settings)),
         section(words.TEXT, level=3),
         facts(_text(made)),
         section(words.COMMAND, level=3),
@@ -40,6 +44,11 @@ def about(models: ModelStore, ref: ModelRef) -> Safe:
 
 
 def _shape(config: GPT2Config) -> list[tuple[str, str]]:
+    if config.architecture != "gpt2":  # layers, heads and channels are those of the GPT-2 of equal size
+        return [
+            ("context", f"{config.n_positions:,} tokens"),
+            ("vocabulary", f"{config.vocab_size:,} tokens"),
+        ]
     return [
         ("layers", f"{config.n_layer}"),
         ("heads in each layer", f"{config.n_head}, of {config.head_dim} channels"),
@@ -69,8 +78,7 @@ def _percent(share: float) -> str:
     return f"{share:.0f} %" if share >= 9.5 else f"{share:.1f} %"
 
 
-def _recipe(made: RunFacts) -> list[tuple[str, str]]:
-    how = made.training
+def _recipe(how: TrainingConfig) -> list[tuple[str, str]]:
     budget = f"{how.steps:,} steps" if how.steps is not None else f"{how.minutes:g} minutes"
     optimizer = {"adamw": "AdamW", "muon": "Muon, and AdamW for the rest"}.get(how.optimizer, how.optimizer)
     clip = f"{how.gradient_clip:g}" if how.gradient_clip else "never shortened"
@@ -91,10 +99,13 @@ def _text(made: RunFacts) -> list[tuple[str, object]]:
     tokens = f"{made.tokens:,}" if made.tokens else words.UNMEASURED
     moment = time.gmtime(made.created)
     day = f"{moment.tm_mday} {time.strftime('%B %Y, %H:%M', moment)} UTC"
-    return [
+    read: list[tuple[str, object]] = [
         ("text", ", ".join(made.documents)),
         ("characters", f"{made.characters:,}"),
         ("tokens", tokens),
+    ]
+    return [
+        *(read if made.documents else [("text", words.ELSEWHERE_TEXT)]),
         ("tokenizer", words.TOKENIZERS.get(made.tokenizer, made.tokenizer)),
         ("made", day),
     ]

@@ -9,13 +9,16 @@ from typing import Any
 
 from gpt2demo.errors import UserError
 from gpt2demo.figures.curves import spark_svg
+from gpt2demo.runs.foreign import IMPORTED
 from gpt2demo.runs.index import Entry
 from gpt2demo.runs.live import bits_per_character
 from gpt2demo.runs.models import STARTER_TITLE, ModelRef, ModelStore
 from gpt2demo.runs.summary import RunSummary, summarise
 from gpt2demo.training.folder import AT_WORK
 from gpt2demo.training.journal import Journal
+from gpt2demo.ui.text import common
 from gpt2demo.ui.text import models as words
+from gpt2demo.ui.variant_words import differences
 
 CURVE_WIDTH, CURVE_HEIGHT = 120, 36  # pixels
 CURVE_POINTS = 240  # read of one curve, about
@@ -50,10 +53,13 @@ class Shelf:
     def _row(self, group: str, ref: ModelRef, run: RunSummary) -> dict[str, Any]:
         held = (self.in_hand.kind, self.in_hand.run_id) == (ref.kind, ref.run_id)
         curve, kind, command = "", "", ""
+        variant: list[str] = []
         try:
             folder = self.models.folder(ref)
             curve, kind = curve_of(folder.journal())
             command = folder.facts().command
+            config = folder.config()
+            variant = [differences(config)] if config.variants else []
         except UNREADABLE:
             pass  # the row says that the run is damaged
         bits = bits_per_character(run.val_loss, run.tokens, run.characters)
@@ -63,10 +69,10 @@ class Shelf:
             "group": group,
             "title": run.title,
             "state": run.state,
-            "state_words": state_words(run),
+            "state_words": words.BROUGHT if run.preset == IMPORTED else state_words(run),
             "working": run.state in AT_WORK,
             "message": run.message if run.state in ("failed", "interrupted") else "",
-            "facts": _facts(run),
+            "facts": [*_facts(run), *variant],
             "created": run.created,
             "loss": number(run.val_loss, 3),
             "loss_note": words.LOSS_FINAL if run.val_loss_is_final else words.LOSS_BEST,
@@ -133,15 +139,16 @@ def duration(seconds: float) -> str:
 
 def _facts(run: RunSummary) -> list[str]:
     """The line below the title: text, tokens, size, steps, time."""
-    if not run.documents:
-        return []
+    if not run.preset:
+        return []  # its files cannot be read
     more = len(run.documents) - 2
     texts = ", ".join(run.documents[:2]) + (f" and {more} more" if more > 0 else "")
     planned = f" of {run.steps_planned:,}" if run.steps_planned and run.steps_planned != run.step else ""
+    size = millions(run.parameters)
     facts = [
-        texts,
+        texts or common.ELSEWHERE,
         words.TOKENIZERS.get(run.tokenizer, run.tokenizer),
-        f"{run.preset}, {millions(run.parameters)}",
+        size if run.preset == IMPORTED else f"{run.preset}, {size}",
     ]
     if run.step:
         facts += [f"{run.step:,}{planned} steps", f"{duration(run.seconds)} of training"]

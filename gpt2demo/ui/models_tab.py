@@ -1,15 +1,18 @@
 """Models: everything one can take in hand, to be shared, taken home, renamed and deleted."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.events import api
 
-from gpt2demo.errors import ConfigError, NotFoundError
-from gpt2demo.runs.export import export_zip
+from gpt2demo.errors import ConfigError, NotFoundError, UserError
+from gpt2demo.runs.export import Exported, export_zip
 from gpt2demo.runs.models import ModelRef
+from gpt2demo.ui.bring_part import BringPart
+from gpt2demo.ui.compare_part import ComparePart
 from gpt2demo.ui.components.model_list import ModelList
 from gpt2demo.ui.components.safe_html import SafeHTML
 from gpt2demo.ui.escape import Safe
@@ -37,14 +40,18 @@ class ModelsTab:
         self.page = page
         self.models = page.services.models
         self.store = page.services.store
+        self.exchange = page.services.exchange
         self.linked = gr.State(())  # ids of runs that were opened through a link in this session
         with gr.Column(elem_classes="gd-split-right", elem_id="models"):
             with gr.Column():
                 SafeHTML(section(words.TITLE, words.HINT))
-                self.list = ModelList(elem_id="models-list", words=words.IN_THE_BROWSER | GROUPS)
+                self.list = ModelList(elem_id="models-list", words=IN_THE_BROWSER)
+                BringPart(page)
             self.about = SafeHTML(elem_id="models-about")
-        self.inputs = [page.owner, page.ref, self.linked]
-        self.outputs = [self.list, self.about, self.linked]
+        self.compared = ComparePart(page.services, "models-compare")
+        self.now = [page.owner, page.ref, self.linked]
+        self.inputs = [*self.now, self.compared.chosen]
+        self.outputs = [self.list, self.about, self.linked, self.compared.chosen]
         self._wire()
         self._for_programs()
 
@@ -56,15 +63,19 @@ class ModelsTab:
         }
         packing = hidden | {"concurrency_limit": PACKING_AT_ONCE, "concurrency_id": "packing"}
         page = self.page
-        page.ref.change(self.remember, self.inputs, self.linked, **hidden)
-        self.list.look(self.look, self.inputs, self.list, **hidden)
+        page.ref.change(self.remember, self.now, self.linked, **hidden)
+        page.owner.change(self.refresh, self.inputs, self.outputs, **hidden)  # whoever was quicker than it
+        self.list.look(self.look, self.now, self.list, **hidden)
         self.list.take(self.take, None, page.ref, **hidden)
         self.changes = [
-            self.list.rename(self.rename, self.inputs, [self.list, self.about], **hidden),
-            self.list.remove(self.remove, self.inputs, [page.ref, self.list], **hidden),
+            self.list.rename(self.rename, self.now, [self.list, self.about], **hidden),
+            self.list.remove(self.remove, self.now, [page.ref, self.list], **hidden),
         ]
-        self.list.pack(self.pack, self.inputs, self.list, **packing).failure(
-            self.not_packed, self.inputs, self.list, **hidden
+        self.list.pack(self.pack, self.now, self.list, **packing).failure(
+            self.not_packed, self.now, self.list, **hidden
+        )
+        self.list.push(self.push, self.now, self.list, **hidden).failure(
+            self.not_pushed, self.now, self.list, **hidden
         )
 
     def _for_programs(self) -> None:
@@ -80,10 +91,13 @@ class ModelsTab:
 
     # -- what the frame and the page ask ---------------------------------------------------------------------
 
-    def refresh(self, owner: str, ref: str, linked: tuple[str, ...]) -> tuple[Any, ...]:
-        """→ the list, the panel about the model in hand, and the runs known through links"""
+    @guarded
+    def refresh(self, owner: str, ref: str, linked: tuple[str, ...], chosen: Any) -> tuple[Any, ...]:
+        """→ the list, the panel about the model in hand, the runs known through links, those compared"""
         linked = self.remember(owner, ref, linked)
-        return self.look(owner, ref, linked), about(self.models, ModelRef.parse(ref)), linked
+        in_hand = ModelRef.parse(ref)
+        compared = self.compared.refresh(owner, in_hand, chosen, linked)
+        return self.look(owner, ref, linked), about(self.models, in_hand), linked, compared
 
     @guarded
     def remember(self, owner: str, ref: str, linked: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,13 +140,16 @@ class ModelsTab:
     def pack(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> str:
         """Makes the zip file of a model and tells the list where it lies."""
         wanted = ModelRef.parse(_said(event, "ref"))
-        file = self._pack(wanted)
+        packed = self._pack(wanted)
+        file = packed.path
+        code = words.ONLY_HERE if packed.notices else words.PYTHON  # else transformers does not load it
         export = {
             "ref": str(wanted),
             "address": _address(file),
             "name": file.name,
             "size": _size(file.stat().st_size),
-            "code": words.PYTHON.format(folder=file.stem),
+            "notices": packed.notices,
+            "code": code.format(folder=file.stem),
             "nonce": _said(event, "nonce"),
         }
         return list_value(self._rows(owner, ref, linked), export=export)
@@ -141,6 +158,30 @@ class ModelsTab:
     def not_packed(self, owner: str, ref: str, linked: tuple[str, ...]) -> str:
         """Tells the list that no file will come; the message is on the page already."""
         return list_value(self._rows(owner, ref, linked), export={"failed": True})
+
+    @guarded
+    def not_pushed(self, owner: str, ref: str, linked: tuple[str, ...]) -> str:
+        """Tells the list that nothing will arrive; the message is on the page already."""
+        return list_value(self._rows(owner, ref, linked), push={"failed": words.PUSHING["push_fault"]})
+
+    @guarded
+    def push(self, owner: str, ref: str, linked: tuple[str, ...], event: gr.EventData) -> Iterator[str]:
+        """Sends a model to the Hub as the visitor whose token came with the event, and tells the list."""
+        wanted = ModelRef.parse(_said(event, "ref"))
+        rows = self._rows(owner, ref, linked)
+        news: dict[str, Any] = {"ref": str(wanted), "nonce": _said(event, "nonce")}
+        sending = self.exchange.push(
+            self.models.folder(wanted),
+            _said(event, "name"),
+            token=_said(event, "token"),
+            private=said(event, "private") is not False,
+            overwrite=said(event, "overwrite") is True,
+        )
+        try:
+            for step in sending:
+                yield list_value(rows, push=news | {"doing": step.doing, "url": step.url})
+        except UserError as error:
+            yield list_value(rows, push=news | {"failed": str(error)})
 
     # -- what people's programs may call ---------------------------------------------------------------------
 
@@ -193,7 +234,7 @@ class ModelsTab:
         Returns:
             The address to download it from within the hour, relative to that of the page.
         """
-        return _address(self._pack(ModelRef.parse(model)))
+        return _address(self._pack(ModelRef.parse(model)).path)
 
     # -- what is done ----------------------------------------------------------------------------------------
 
@@ -213,24 +254,28 @@ class ModelsTab:
         shutil.rmtree(self._exports(run), ignore_errors=True)
         return title
 
-    def _pack(self, ref: ModelRef) -> Path:
+    def _pack(self, ref: ModelRef) -> Exported:
         """Makes a zip file in gradio's cache, from where it can be fetched and is swept away in time."""
-        file = export_zip(self.models.folder(ref), self._exports(ref.run_id or ref.kind)).path
-        self.list.move_resource_to_block_cache(file)
-        return file
+        packed = export_zip(self.models.folder(ref), self._exports(ref.run_id or ref.kind))
+        self.list.move_resource_to_block_cache(packed.path)
+        return packed
 
     def _exports(self, name: str) -> Path:
         return Path(self.list.GRADIO_CACHE).resolve() / "exports" / name
 
 
-GROUPS = {
-    "groups": [
-        {"key": "starter", "title": words.STARTER_GROUP, "hint": "", "empty": ""},
-        {"key": "own", "title": words.OWN_GROUP, "hint": words.OWN_HINT, "empty": words.EMPTY},
-        {"key": "linked", "title": words.LINKED_GROUP, "hint": "", "empty": ""},
-    ],
-    "to_train": words.TO_TRAIN,
-}
+IN_THE_BROWSER = (
+    words.IN_THE_BROWSER
+    | words.PUSHING
+    | {
+        "groups": [
+            {"key": "starter", "title": words.STARTER_GROUP, "hint": "", "empty": ""},
+            {"key": "own", "title": words.OWN_GROUP, "hint": words.OWN_HINT, "empty": words.EMPTY},
+            {"key": "linked", "title": words.LINKED_GROUP, "hint": "", "empty": ""},
+        ],
+        "to_train": words.TO_TRAIN,
+    }
+)
 
 
 def _said(event: gr.EventData, name: str) -> str:

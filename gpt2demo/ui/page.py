@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from gpt2demo.runs.exchange import Exchange
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
 from gpt2demo.runs.store import RunStore
@@ -21,6 +22,7 @@ class Services:
     store: RunStore
     manager: RunManager
     models: ModelStore
+    exchange: Exchange
     samples: tuple[SampleText, ...]
 
 

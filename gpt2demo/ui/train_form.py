@@ -8,7 +8,7 @@ from typing import Any
 
 from gpt2demo.errors import ConfigError, TextError, check_choice, check_range
 from gpt2demo.model.anatomy import count_parameters
-from gpt2demo.model.config import GPT2Config, preset
+from gpt2demo.model.config import PRESETS, GPT2Config, preset
 from gpt2demo.runs.identity import MAX_TITLE
 from gpt2demo.runs.models import LoadedModel, ModelRef, ModelStore
 from gpt2demo.text.batches import BATCHES
@@ -22,6 +22,7 @@ from gpt2demo.training.folder import RunPlan, Start
 from gpt2demo.training.precision import device_for
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
+from gpt2demo.ui.variant_words import differences
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS_KEPT = 12  # in memory, of at most 12 MB each
@@ -214,7 +215,12 @@ class Planner:
         if base is not None:
             return words.FROM.format(text=text, base=base.facts.title)[:MAX_TITLE]
         names = dict((key, name) for name, key in words.OPTIMIZERS)
-        different = [f"{name} {value}" for name, value in model.variants.items()]
+        different = [
+            f"{field} {value}"
+            for field in SIZES[:-1]
+            if (value := getattr(model, field)) != PRESETS[form.size][field]
+        ]
+        different += [differences(model)] if model.variants else []
         return ", ".join([text, form.size, names[form.optimizer], *different])[:MAX_TITLE]
 
     def _sources(self, form: Form) -> tuple[str, ...]:

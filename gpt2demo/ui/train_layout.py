@@ -11,7 +11,6 @@ from gpt2demo.text.samples import SampleText
 from gpt2demo.ui.components import (
     HeadGrid,
     Number,
-    PlotlyPlot,
     RunView,
     SafeHTML,
     Slider,
@@ -242,7 +241,7 @@ class FormLayout:
 
 
 class LiveLayout:
-    """The run in hand, its heads, and the comparison."""
+    """The run in hand and its heads."""
 
     def __init__(self, poll: Callable[[list[Any]], dict[str, Any]]) -> None:
         with gr.Column(elem_classes="gd-panel", elem_id="train-live"):
@@ -277,19 +276,3 @@ class LiveLayout:
                     self.probe = gr.Textbox(
                         label=words.PROBE, info=words.PROBE_INFO, lines=2, max_lines=4, elem_id="train-probe"
                     )
-        with gr.Column(elem_classes="gd-panel", elem_id="train-compare"):
-            SafeHTML(section(words.COMPARE, words.COMPARE_HINT))
-            with gr.Row(elem_classes="gd-compare-choice"):
-                self.chosen = gr.Dropdown(
-                    [], value=[], multiselect=True, label=words.COMPARE_CHOICE, elem_id="train-compare-runs"
-                )
-                self.across = gr.Radio(
-                    list(words.COMPARE_XS),
-                    value="steps",
-                    label=words.COMPARE_X,
-                    elem_id="train-compare-across",
-                )
-            self.curves = PlotlyPlot(
-                label=words.COMPARE, placeholder=words.COMPARE_EMPTY, elem_id="train-compare-plot"
-            )
-            self.results = SafeHTML(elem_id="train-compare-results")

@@ -6,6 +6,7 @@ import gradio as gr
 
 from gpt2demo.errors import ConfigError, UserError
 from gpt2demo.runs.models import ModelRef
+from gpt2demo.ui.compare_part import STARTER, ComparePart
 from gpt2demo.ui.components import run_value
 from gpt2demo.ui.escape import tag
 from gpt2demo.ui.guard import guarded
@@ -13,7 +14,7 @@ from gpt2demo.ui.page import Page, said
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, notice
 from gpt2demo.ui.train_layout import LiveLayout
-from gpt2demo.ui.train_live import MOST_CURVES, STARTER, Live
+from gpt2demo.ui.train_live import Live
 
 COPY = """() => {
   const run = document.querySelector("#train-whose [data-run]")?.dataset.run;
@@ -46,6 +47,7 @@ class LivePart:
             return self.live.poll(question)
 
         self.shown = LiveLayout(poll)
+        self.compared = ComparePart(page.services, "train-compare")
         self._wire()
 
     @property
@@ -58,7 +60,7 @@ class LivePart:
             shown.view,
             shown.heads,
             shown.heads_note,
-            shown.chosen,
+            self.compared.chosen,
             shown.note,
         ]
 
@@ -72,17 +74,12 @@ class LivePart:
         shown.view.snapshot(self.snapshot, [page.ref, shown.probe], picture, **QUIET)
         shown.probe.submit(self.picture, [page.ref, shown.probe], picture, **QUIET)
         shown.probe.blur(self.picture, [page.ref, shown.probe], picture, **QUIET)
-        compared = [shown.curves, shown.results]
-        gr.on(
-            [shown.chosen.change, shown.across.change],
-            self.compare,
-            [shown.chosen, shown.across],
-            compared,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        compared = self.compared
         shown.view.finished(
-            self.finished, [page.ref, shown.chosen, shown.across], [shown.note, *compared], **QUIET
+            self.finished,
+            [page.ref, compared.chosen, compared.across],
+            [shown.note, *compared.shown],
+            **QUIET,
         )
 
     def refresh(self, owner: Any, ref: str, probe: Any, chosen: Any) -> tuple[Any, ...]:
@@ -91,20 +88,13 @@ class LivePart:
         about, own = self.live.whose(owner, wanted)
         run = wanted.run_id or STARTER
         picture, note = self._picture(wanted, probe)
-        choices = self.live.choices(owner)
-        known = [value for _, value in choices]
-        kept = [name for name in chosen if name in known] if isinstance(chosen, list) else []
-        beside = [name for name in (run, *known[1:], STARTER) if name in known]
-        kept = kept or list(dict.fromkeys(beside))[:2]
-        if run in known and run not in kept:
-            kept = [*kept, run][-MOST_CURVES:]
         return (
             about,
             gr.update(visible=own),
             run_value(run),
             picture,
             note,
-            gr.update(choices=choices, value=kept),
+            self.compared.refresh(owner, wanted, chosen),
             "",
         )
 
@@ -163,10 +153,6 @@ class LivePart:
     def finished(self, ref: str, chosen: Any, across: Any, event: gr.EventData) -> tuple[Any, ...]:
         """Says what to do with a finished model, and draws the comparison with its whole curve."""
         state = said(event, "state")
-        ended = state in ("done", "stopped")
-        return hint(words.FINISHED) if ended else "", *self.live.compare(chosen, across)
-
-    @guarded
-    def compare(self, chosen: Any, across: Any) -> tuple[Any, Any]:
-        """Lays the curves of the chosen runs over each other."""
-        return self.live.compare(chosen, across)
+        learned = self.services.models.describe(ModelRef.parse(ref)).documents
+        ended = state in ("done", "stopped") and learned
+        return hint(words.FINISHED) if ended else "", *self.compared.compare(chosen, across)

@@ -60,7 +60,7 @@ class TrainTab:
         shown = self.live_part.shown
         return Tab(
             refresh=self.live_part.refresh,
-            inputs=[self.page.owner, self.page.ref, shown.probe, shown.chosen],
+            inputs=[self.page.owner, self.page.ref, shown.probe, self.live_part.compared.chosen],
             outputs=self.live_part.outputs,
         )
 

@@ -80,7 +80,7 @@ def test_a_public_model_is_public_only_when_that_is_asked_for(exported, stub):
 
 @pytest.mark.parametrize("token", [None, "", " ", False, True, "short", "with\nnewline-x", "é" * 20])
 def test_without_a_token_nothing_is_asked(exported, stub, token):
-    with pytest.raises(ConfigError, match="not signed in.*never as this server"):
+    with pytest.raises(ConfigError, match="no access token.*never as this server"):
         pushed(exported, stub, token=token)
     assert stub.seen == []
 
@@ -114,7 +114,7 @@ def test_an_account_without_a_proper_name_is_refused(exported, stub, name):
 @pytest.mark.parametrize(
     ("path", "status", "error", "says"),
     [
-        ("whoami", 401, ConfigError, "does not accept your sign-in"),
+        ("whoami", 401, ConfigError, "does not accept your access token"),
         ("whoami", 500, Unreachable, "fault of its own"),
         ("whoami", 429, BusyError, "too many requests"),
         ("repos/create", 401, ConfigError, "does not let you write"),

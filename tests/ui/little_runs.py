@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ from unittest import mock
 import gradio as gr
 import torch
 
+from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.runs.exchange import Exchange
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
 from gpt2demo.runs.store import RunStore
@@ -25,16 +27,16 @@ from gpt2demo.training.loop import TrainStep
 from gpt2demo.ui.page import Page, Services
 
 ME, SOMEBODY = "m" * 22, "s" * 22  # secret tokens of two visitors
+NO_HUB = "http://127.0.0.1:9"  # nobody listens there
 TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40
 
 
-def plan(title: str = "Cats", name: str = "cats.txt") -> RunPlan:
-    """A run that could be started."""
+def plan(title: str = "Cats", name: str = "cats.txt", **variant: Any) -> RunPlan:
+    """A run that could be started. variant: fields of its GPT2Config."""
     corpus = Corpus((document_from_text(name, TEXT),))
     tokenizer = train_tokenizer("char", corpus.texts)
-    model = GPT2Config(
-        vocab_size=tokenizer.vocab_size, n_positions=16, n_embd=16, n_layer=2, n_head=2, dropout=0.0
-    )
+    sizes = {"n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 2, "dropout": 0.0}
+    model = GPT2Config(vocab_size=tokenizer.vocab_size, **(sizes | variant))
     training = recipe("adamw", model, steps=30, batch_size=4, threads=1, seed=5)
     return RunPlan(
         title=title, preset="nano", model=model, training=training, corpus=corpus, tokenizer=tokenizer
@@ -43,7 +45,7 @@ def plan(title: str = "Cats", name: str = "cats.txt") -> RunPlan:
 
 def learn(folder: RunFolder, *, steps: tuple[int, ...] = (0, 10, 30), state: str = "done") -> RunFolder:
     """Writes into a folder what a worker would have written, without training anything."""
-    model = GPT2(folder.config(), seed=1).eval()
+    model = make_model(folder.config(), seed=1).eval()
     for step in steps:
         folder.save_snapshot(model, step)
     folder.save_model(model, steps[-1])
@@ -66,14 +68,34 @@ def make_services(root: Path) -> Services:
     starter = learn(RunFolder.create(root / "starter", plan("Starter", "stories.txt")))
     store = RunStore(root / "runs")
     models = ModelStore(store, starter.path)
-    return Services(store=store, manager=RunManager(store), models=models, samples=())
+    exchange = Exchange(store, root / "hub", endpoint=NO_HUB, patience=2.0)
+    return Services(store=store, manager=RunManager(store), models=models, exchange=exchange, samples=())
 
 
-def make_run(services: Services, owner: str = ME, title: str = "Cats", **how: Any) -> str:
-    """A run that has learned. → its id"""
-    run = services.store.create(owner, plan(title))
+def make_run(
+    services: Services,
+    owner: str = ME,
+    title: str = "Cats",
+    *,
+    variant: dict[str, Any] | None = None,
+    **how: Any,
+) -> str:
+    """A run that has learned. variant: fields of its GPT2Config. how: see `learn`. → its id"""
+    run = services.store.create(owner, plan(title, **(variant or {})))
     learn(services.store.folder(run), **how)
     return run
+
+
+def bare_files(services: Services, folder: Path) -> list[Path]:
+    """The starter's model alone, as another program would store it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return [Path(shutil.copy(services.models.starter / name, folder)) for name in names]
+
+
+def bring_run(services: Services, folder: Path, owner: str = ME) -> str:
+    """A model that was trained elsewhere. → its id"""
+    return services.exchange.take_in(owner, bare_files(services, folder)).run
 
 
 def forget_runs(services: Services) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import huggingface_hub
 import pytest
 
 from gpt2demo.model.anatomy import count_parameters
@@ -22,6 +23,7 @@ from gpt2demo.ui.models_rows import duration, millions
 from gpt2demo.ui.models_tab import ModelsTab
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import models as words
+from tests.hub.stub_hub import StubHub
 from tests.ui.little_runs import (
     ME,
     SOMEBODY,
@@ -71,14 +73,14 @@ def refs(value: str) -> list[str]:
 
 
 def test_a_visitor_without_runs_finds_the_starter_in_hand(tab: ModelsTab):
-    listing, panel, linked = tab.refresh(ME, "starter", ())
+    listing, panel, linked, compared = tab.refresh(ME, "starter", (), [])
     (starter,) = rows(listing)
     assert (starter["ref"], starter["group"], starter["in_hand"], starter["ready"]) == (
         "starter", "starter", True, True,
     )  # fmt: skip
     assert starter["facts"][0] == "stories.txt" and starter["loss"] == "1.610"
     assert "gpt2demo train --text stories.txt" in starter["command"] and "data-model" in panel
-    assert linked == ()
+    assert linked == () and compared["value"] == ["starter"]
 
 
 def test_own_runs_come_newest_first_with_everything_a_row_shows(tab: ModelsTab, services: Services):
@@ -229,6 +231,66 @@ def test_export_is_a_zip_of_one_folder_that_the_three_lines_name(
     assert wanted <= {name.split("/")[1] for name in inside}
 
 
+def test_an_export_that_others_refuse_says_so_and_promises_nothing(tab: ModelsTab, services: Services):
+    ref = f"run:{make_run(services, variant={'norm': 'post'})}"
+    news = json.loads(tab.pack(ME, "starter", (), said(ref=ref, nonce="7")))["export"]
+    (notice,) = news["notices"]
+    assert "cannot express this model" in notice and "transformers" not in news["code"]
+    assert news["code"] == f"python -m gpt2demo import {news['name']} --out {news['name'][:-4]}"
+    plain = json.loads(tab.pack(ME, "starter", (), said(ref="starter", nonce="8")))["export"]
+    assert plain["notices"] == [] and "transformers" in plain["code"]
+
+
+@pytest.fixture
+def hub(tab: ModelsTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubHub]:
+    server = StubHub(tmp_path)
+    server.user = "student"
+    monkeypatch.setattr(tab.exchange, "endpoint", server.endpoint)
+    huggingface_hub.close_session()
+    yield server
+    server.shutdown()
+    server.server_close()
+    huggingface_hub.close_session()
+
+
+def pushed(tab: ModelsTab, **wish: Any) -> list[dict[str, Any]]:
+    """All that the list is told of a model on its way."""
+    values = list(tab.push(ME, "starter", (), said(**({"ref": "starter", "nonce": "5"} | wish))))
+    assert all("hf_secret" not in value for value in values)
+    return [json.loads(value)["push"] for value in values]
+
+
+def test_push_goes_to_the_visitors_account_and_ends_with_the_address(tab: ModelsTab, hub: StubHub):
+    news = pushed(tab, name="cats", token="hf_secretsecret", private=True)
+    assert {(n["ref"], n["nonce"]) for n in news} == {("starter", "5")}
+    assert [bool(n["doing"]) for n in news] == [True] * len(news) and len(news) >= 4
+    assert news[-1]["url"] == f"{hub.endpoint}/student/cats"
+    assert hub.created[0]["visibility"] == "private" and "model.safetensors" in hub.committed
+    pushed(tab, name="dogs", token="hf_secretsecret", private=False)
+    assert hub.created[1]["visibility"] == "public"
+    pushed(tab, name="birds", token="hf_secretsecret", private=0)
+    assert hub.created[2]["visibility"] == "private", "in doubt nobody else sees it"
+
+
+def test_push_is_refused_in_the_drawer_and_never_repeats_the_token(
+    tab: ModelsTab, hub: StubHub, caplog: pytest.LogCaptureFixture
+):
+    for wish, says in (
+        ({"name": "cats"}, "no access token"),
+        ({"name": "a b", "token": "hf_secretsecret"}, "no name for a model"),
+        ({"name": ["x"], "token": {"t": 1}}, "no access token"),
+    ):
+        assert says in pushed(tab, **wish)[-1]["failed"]
+    hub.user = None
+    assert (
+        "does not accept your access token" in pushed(tab, name="c1", token="hf_secretsecret")[-1]["failed"]
+    )
+    assert "hf_secret" not in caplog.text and not hub.created
+    with pytest.raises(gr.Error):
+        list(tab.push(ME, "starter", (), said(ref="run:../x", name="cats", token="hf_secretsecret")))
+    assert json.loads(tab.not_pushed(ME, "starter", ()))["push"]["failed"] == words.PUSHING["push_fault"]
+
+
 def test_an_export_that_fails_is_told_to_the_list_anew_each_time(tab: ModelsTab):
     first, second = tab.not_packed(ME, "starter", ()), tab.not_packed(ME, "starter", ())
     assert json.loads(first)["export"] == {"failed": True} and first != second
@@ -271,9 +333,16 @@ def test_numbers_are_said_as_people_say_them():
 def test_build_gives_the_frame_what_it_needs(services: Services):
     with blocks() as demo:
         tab = models_tab.build(make_page(services))
-    assert len(tab.refresh(ME, "starter", ())) == len(tab.outputs) and len(tab.inputs) == 3
+    assert len(tab.refresh(ME, "starter", (), [])) == len(tab.outputs) and len(tab.inputs) == 4
     named = {fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"}
-    assert named == {"models", "rename_model", "delete_model", "export_model"}
+    assert named == {
+        "models",
+        "rename_model",
+        "delete_model",
+        "export_model",
+        "announce_model",
+        "fetch_model",
+    }
 
 
 def _delivered(tab: ModelsTab, ref: str) -> Path:

@@ -114,17 +114,18 @@ def test_the_controls_are_set_as_gpt2_is_built(same_tab: TrainTab) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"architecture": "lstm"}, "architecture lstm"),
-        ({"norm": "post"}, "norm post"),
-        ({"activation": "relu"}, "activation relu"),
-        ({"positions": "rotary"}, "positions rotary"),
-        ({"attention": "local", "attention_window": 4.0}, "attention local"),
-        ({"attention": "global_local", "global_tokens": 3}, "global_tokens 3"),
-        ({"n_experts": 4, "experts_per_token": 2}, "experts_per_token 2"),
-        ({"parts": ["tie_word_embeddings"]}, "bias False"),
-        ({"parts": ["bias", "lm_head_bias"]}, "lm_head_bias True"),
-        ({"init": "xavier"}, "init xavier"),
-        ({"n_inner": 100}, "n_inner 100"),
+        ({"architecture": "lstm"}, "LSTM"),
+        ({"norm": "post"}, "post-LN"),
+        ({"activation": "relu"}, "ReLU"),
+        ({"positions": "rotary"}, "rotary"),
+        ({"attention": "local", "attention_window": 4.0}, "local, 4 tokens"),
+        ({"attention": "global_local", "global_tokens": 3}, "the first 3"),
+        ({"n_experts": 4, "experts_per_token": 2}, "4 experts, 2 per"),
+        ({"parts": ["tie_word_embeddings"]}, "no biases"),
+        ({"parts": ["bias", "lm_head_bias"]}, "bias on the scores"),
+        ({"init": "xavier"}, "Xavier"),
+        ({"n_inner": 100}, "100 wide MLP"),
+        ({"n_head": 1}, "n_head 1"),
     ],
 )
 def test_each_variant_of_the_form_is_the_models(
@@ -467,17 +468,17 @@ def test_the_picture_follows_the_kept_weights_of_the_run_in_hand_only(same_tab: 
 
 
 def test_curves_are_laid_over_each_other(tab: TrainTab) -> None:
-    figure, table = tab.live_part.compare(["starter"], "tokens")
+    figure, table = tab.live_part.compared.compare(["starter"], "tokens")
     assert json.loads(figure)["figure"]["data"] and "Bits per character" in table and "Starter" in table
     ref, _ = tab.start(ME, "click", *values(title="<b>bold"))
-    figure, table = tab.live_part.compare(["starter", ref.removeprefix("run:")], "steps")
+    figure, table = tab.live_part.compared.compare(["starter", ref.removeprefix("run:")], "steps")
     assert "&lt;b&gt;bold" in table and "<b>bold" not in figure
-    assert tab.live_part.compare([], "steps")[0] == ""
-    assert tab.live_part.compare(None, "steps")[0] == ""
-    told(tab.live_part.compare, ["../etc"], "steps")
-    told(tab.live_part.compare, [None], "steps")
-    told(tab.live_part.compare, ["starter"] * 50, "steps")
-    told(tab.live_part.compare, ["starter"], "miles")
+    assert tab.live_part.compared.compare([], "steps")[0] == ""
+    assert tab.live_part.compared.compare(None, "steps")[0] == ""
+    told(tab.live_part.compared.compare, ["../etc"], "steps")
+    told(tab.live_part.compared.compare, [None], "steps")
+    told(tab.live_part.compared.compare, ["starter"] * 50, "steps")
+    told(tab.live_part.compared.compare, ["starter"], "miles")
 
 
 def test_a_finished_run_says_what_to_do_next(same_tab: TrainTab) -> None:

@@ -17,6 +17,7 @@ from gpt2demo.runs.word_vectors import WordVectors
 from gpt2demo.ui.embeddings_tab import EmbeddingsTab
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import word2vec as words
+from gpt2demo.ui.theme import hint
 from gpt2demo.ui.word2vec_part import Word2VecPart
 from tests.ui.little_runs import ME, blocks, forget_runs, make_page, make_run, make_services, one_thread
 
@@ -44,7 +45,7 @@ def part(services: Services, monkeypatch: pytest.MonkeyPatch) -> Word2VecPart:
 def test_it_invites_then_learns_then_follows(part: Word2VecPart, services: Services):
     assert part.follow("starter", {"token": 3}) == (part.note.value, "", "")
     *going, last = part.train("starter", {"token": 3})
-    assert all(words.WAITING in str(said) or "million pairs" in str(said) for said, *_ in going)
+    assert all(said == hint(words.WAITING) or "million pairs" in said for said, *_ in going)
     said, drawn, card = last
     assert "0.0 million pairs" in said and "4 numbers" in said
     assert len(json.loads(drawn)["figure"]["data"]) >= 1

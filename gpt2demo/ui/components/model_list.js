@@ -1,7 +1,7 @@
 /* ModelList: the models one can take in hand. Rows stay in place while their numbers change. */
 (() => {
   const EVERY = 3000; // ms between two looks while a run in the list is at work
-  const DRAWERS = ["share", "export", "command", "rename", "delete"];
+  const DRAWERS = ["share", "export", "push", "command", "rename", "delete"];
 
   /** Copy a text, also where the browser keeps the clipboard from pages without https. */
   async function copied(text) {
@@ -43,6 +43,8 @@
     });
     box.append(...groups.map((group) => group.node), said);
 
+    const sender = GD.modelSender({ w, root, button, trigger, again: (ref) => rows.get(ref)?.open === "push" && open(rows.get(ref), "push") });
+
     function button(text, action, look = "gd-models-tool", more = {}) {
       return GD.el("button", { type: "button", class: look, text, onclick: action, ...more });
     }
@@ -78,9 +80,12 @@
         if (!parcel) return [GD.el("p", { class: "gd-models-packing", role: "status", text: w.packing })];
         if (parcel.failed) return [GD.el("p", { role: "alert", text: w.not_packed }), button(w.retry, () => pack(row), "gd-models-button")];
         const link = GD.el("a", { href: parcel.address, download: parcel.name, class: "gd-models-link", text: `${w.again}: ${parcel.name} (${parcel.size})` });
-        return [GD.el("p", { role: "status" }, `${w.packed} `, link), GD.el("p", { class: "gd-hint", text: w.unpacked }),
+        const notices = parcel.notices.map((text) => GD.el("p", { class: "gd-models-notice", text }));
+        return [GD.el("p", { role: "status" }, `${w.packed} `, link), ...notices,
+          GD.el("p", { class: "gd-hint", text: notices.length ? w.only_here : w.unpacked }),
           GD.el("div", { class: "gd-models-line" }, GD.el("pre", { class: "gd-mono gd-models-code", tabindex: "0", text: parcel.code }), copyButton(() => parcel.code))];
       },
+      push: (row) => sender.drawer(row),
       rename(row) {
         const field = GD.el("input", { type: "text", class: "gd-models-field", value: row.record.title, "aria-label": w.title_label, maxlength: "200" });
         const save = () => {
@@ -109,7 +114,7 @@
       row.drawer.replaceChildren(...(kind ? drawers[kind](row) : []));
       if (kind) row.node.dataset.drawer = kind;
       else delete row.node.dataset.drawer;
-      if (kind && kind !== "export") row.drawer.querySelector("input, button")?.focus({ preventScroll: false });
+      if (kind && !["export", "push"].includes(kind)) row.drawer.querySelector("input, button")?.focus({ preventScroll: false });
       if (!kind && giveFocusBack && before) row.tools[before].focus();
     }
 
@@ -185,7 +190,7 @@
       row.take.setAttribute("aria-pressed", String(r.in_hand));
       row.take.setAttribute("aria-label", `${row.take.textContent}: ${r.title}`);
       row.take.disabled = !r.ready;
-      const offered = { share: r.id !== null, export: r.ready, command: Boolean(r.command), rename: r.group === "own", delete: r.group === "own" };
+      const offered = { share: r.id !== null, export: r.ready, push: r.ready, command: Boolean(r.command), rename: r.group === "own", delete: r.group === "own" };
       for (const kind of DRAWERS) {
         row.tools[kind].hidden = !offered[kind];
         row.tools[kind].setAttribute("aria-label", `${w[kind]}: ${r.title}`);
@@ -233,6 +238,7 @@
       Object.assign(root.dataset, { status: "ready", models: String(records.length),
         own: String(records.filter((record) => record.group === "own").length), hand: records.find((record) => record.in_hand)?.ref || "" });
       if (value.export) delivered(value.export);
+      if (value.push) sender.news(value.push);
       const renamed = rows.get(value.renamed);
       if (renamed?.open === "rename") open(renamed, null, true);
     }

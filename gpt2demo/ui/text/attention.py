@@ -41,6 +41,16 @@ GRID_HINT = (
 )
 GRID_LABEL = "Attention heads"
 GRID_EMPTY = "Write a text above and press Look."
+NO_ATTENTION = {
+    "lstm": (
+        "This model is an LSTM. It reads token by token and keeps what it remembers in one state, so there "
+        "is no attention to draw; what it expects next stands here all the same."
+    ),
+    "bigram": (
+        "This model is a bigram table. It sees one token only and looks back at none, so there is no "
+        "attention to draw; what it expects next stands here all the same."
+    ),
+}
 GO_TO = "Show me the best at:"
 KINDS = {
     "previous": "previous token",

@@ -14,4 +14,5 @@ NOT_FOR_THIS_CONTROL = (
     "Choose again, or reload the page.",
 )
 LINK_UNKNOWN = "The run of this link is not here, or not any more. You see another model instead."
+ELSEWHERE = "trained elsewhere"
 TRAINING_MARK = "● training"

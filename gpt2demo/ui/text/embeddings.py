@@ -63,6 +63,13 @@ POSITIONS_WORDS = (
     "Only noise: the model has not learned it yet. Step 0 looks so.",
     "A first row that differs from all others: the first place has a role of its own.",
 )
+NO_POSITIONS = "This model has no embeddings of places that could be drawn."
+WHY_NO_POSITIONS = {
+    "lstm": "It is an LSTM: it reads one token after the other, and so knows the order by itself.",
+    "bigram": "It is a bigram table: it sees one token only, so that no token has a place.",
+    "rotary": "It turns queries and keys by an angle that grows with the place (rotary): nothing is added.",
+    "none": "It is not told where a token stands; only its mask lets it find out a little.",
+}
 CENTRED_LABEL = "Take off the average first"
 CENTRED_INFO = "On: shows how places differ from each other. Off: also shows what all of them have in common."
 POSITIONS_LABEL = "Likeness of positions"

@@ -100,7 +100,7 @@ SEED = "Seed"
 SEED_INFO = "The same seed on the same machine gives the same run, to the last digit."
 PRECISION = "Bits of a number while it computes (precision)"
 PRECISION_INFO = (
-    "32: exact. bf16: half the room for what is in between, and quicker from Mini on; the weights stay exact. "
+    "32: exact. bf16: half the room for what is in between, and quicker from Mini on; weights stay exact. "
     "fp16: the same for graphics cards."
 )
 PRECISIONS = (("32", "fp32"), ("16 (bf16)", "bf16"), ("16 (fp16)", "fp16"))
@@ -128,6 +128,9 @@ LIVE_EMPTY = "No run yet: choose a text above and press Start training."
 STARTER_NOTE = (
     "This is how the starter model was trained, before you came. Press Start training above to see your own."
 )
+ELSEWHERE_NOTE = (
+    "This model was trained elsewhere: its curve stayed there. Generate and Attention show what it can."
+)
 OWN_NOTE = "You may close this page: the run goes on, and you find it here again."
 WATCH_NOTE = "You are watching somebody else's run, live and read-only."
 PAUSE, RESUME, STOP, LINK = "Pause", "Resume", "Stop and keep", "Copy link for others"
@@ -150,16 +153,4 @@ PROBE_INFO = "Empty: how the training text begins. At most 48 tokens are read."
 NO_HEADS = "The first picture comes with the first kept weights."
 ATTENTION_CAVEAT = (
     "Strong colour: it looks there. Attention shows where a head reads, not why the model decides."
-)
-
-# -- compare -------------------------------------------------------------------------------------------------
-COMPARE = "Compare runs"
-COMPARE_HINT = "Curves of several runs in one picture: your own, and the starter's."
-COMPARE_CHOICE = "Runs to lay over each other"
-COMPARE_X = "Across"
-COMPARE_XS = (("steps", "steps"), ("tokens read", "tokens"))
-COMPARE_EMPTY = "Choose one or more runs above."
-COMPARE_CAVEAT = (
-    "Loss per token can only be compared between runs with the same kind of tokens. Bits per character can "
-    "always be compared: lower is better."
 )
