@@ -14,6 +14,7 @@ from gpt2demo.hub.manifest import FORMAT, MANIFEST, Manifest, read_manifest
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.diary import copy_foreign_diary
+from gpt2demo.runs.export import START
 from gpt2demo.runs.foreign import check_checkpoint, check_weights, read_corpus, read_run_json
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training.checkpoint import verify
@@ -24,7 +25,8 @@ from gpt2demo.training.loop import new_state
 
 STEP = r"step-(\d{6,7})"
 BELONGS = re.compile(
-    r"(run|config|tokenizer|tokenizer_config|corpus|MANIFEST)\.json|run\.sqlite|model\.safetensors|README\.md"
+    r"(run|config|tokenizer|tokenizer_config|corpus|MANIFEST)\.json|run\.sqlite|README\.md"
+    r"|(model|start)\.safetensors"
     rf"|snapshots/{STEP}\.safetensors"
     rf"|checkpoints/{STEP}/(weights\.safetensors|optimizer\.safetensors|state\.json|MANIFEST\.json)"
 )
@@ -121,6 +123,9 @@ def read_bundle(bundle: Bundle, made: Path, *, memory_bytes: int | None = None) 
     folder.save_tokenizer(tokenizer, config.n_positions)
     copy_foreign_diary(inside / "run.sqlite", folder.journal())
     (inside / "model.safetensors").replace(made / "model.safetensors")
+    if (inside / START).is_file():
+        check_weights(inside / START, config, shapes, step=0)
+        (inside / START).replace(folder.start)
     notices += _take_snapshots(bundle, made, config)
     if facts["training"] is not None:
         notices += _take_checkpoints(bundle, folder, config, training)
@@ -161,7 +166,8 @@ def _take_checkpoints(
 ) -> Iterator[str]:
     """Moves the checkpoints that are whole, so that the run goes on from the newest of them."""
     listed = {match[2] for name in bundle.manifest.files if (match := SPARE.fullmatch(name)) and match[2]}
-    state = new_state(make_model(config), training)
+    looked_at = replace(training, precision="fp32")  # the others may need a GPU, which is not asked for here
+    state = new_state(make_model(config), looked_at)
     shapes, lost, kept = expected_shapes(config), [], []
     for name in sorted(listed, key=lambda name: int(name.rpartition("-")[2])):
         step = int(name.rpartition("-")[2])

@@ -21,6 +21,7 @@ from gpt2demo.training.folder import RunFolder
 
 ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json")
 TEXT = "corpus.json"  # a model that was trained elsewhere came without
+START = "start.safetensors"  # what a fine-tuning began with
 CARD = "README.md"
 PIECE = 1 << 20  # bytes copied at a time
 MAX_SAMPLE = 600  # characters on the card
@@ -53,7 +54,7 @@ def export_zip(folder: RunFolder, destination: Path) -> Exported:
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             package = _Package(archive, name, folder.path)
-            present = [folder.path / file for file in (*ALWAYS, TEXT) if (folder.path / file).is_file()]
+            present = [path for file in (*ALWAYS, TEXT, START) if (path := folder.path / file).is_file()]
             package.add(present)
             _copy_diary(folder, diary)
             with diary.open("rb") as file:

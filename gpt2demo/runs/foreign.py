@@ -38,8 +38,9 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
     stands in it, it can only start this program.
     """
     numbers = (int, float)
+    content = read_json_object(path, max_bytes=MAX_JSON_BYTES)
     facts = fields_of(
-        read_json_object(path, max_bytes=MAX_JSON_BYTES),
+        {"started_from": ""} | content,  # older ones do not say it
         path.name,
         {
             "title": str,
@@ -50,6 +51,7 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
             "characters": int,
             "tokens": int,
             "command": str,
+            "started_from": str,
             "training": (dict, type(None)),
         },
     )
@@ -59,6 +61,7 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
     for name in ("characters", "tokens"):
         check_range(name, facts[name], 0, COUNT, integer=True)
     facts["title"] = one_line(facts["title"])
+    facts["started_from"] = facts["started_from"] and one_line(facts["started_from"])
     facts["command"] = _requoted(facts["command"])
     if facts["training"] is not None:
         training = TrainingConfig.from_json(facts["training"])

@@ -32,7 +32,9 @@ def about(models: ModelStore, ref: ModelRef) -> Safe:
         _parts(config),
         hint(words.PARTS_HINT) if config.architecture == "gpt2" and config.tie_word_embeddings else None,
         section(words.RECIPE, level=3),
-        hint(words.ELSEWHERE_RECIPE) if made.settings is None else facts(_recipe(made.settings)),
+        hint(words.ELSEWHERE_RECIPE)
+        if made.settings is None
+        else facts(_recipe(made.settings, made.started_from)),
         section(words.TEXT, level=3),
         facts(_text(made)),
         section(words.COMMAND, level=3),
@@ -78,20 +80,24 @@ def _percent(share: float) -> str:
     return f"{share:.0f} %" if share >= 9.5 else f"{share:.1f} %"
 
 
-def _recipe(how: TrainingConfig) -> list[tuple[str, str]]:
+def _recipe(how: TrainingConfig, started_from: str) -> list[tuple[str, str]]:
     budget = f"{how.steps:,} steps" if how.steps is not None else f"{how.minutes:g} minutes"
     optimizer = {"adamw": "AdamW", "muon": "Muon, and AdamW for the rest"}.get(how.optimizer, how.optimizer)
     clip = f"{how.gradient_clip:g}" if how.gradient_clip else "never shortened"
     return [
+        ("began with", started_from or words.RANDOM_NUMBERS),
         ("budget", budget),
         ("optimizer", optimizer),
         ("highest learning rate", f"{how.learning_rate:g}"),
         ("it rises", f"for the first {how.warmup:.0%} of the steps"),
         ("then falls", f"to {how.final_learning_rate:.0%} of it ({how.decay})"),
-        ("one step reads", f"{how.batch_size} windows of {how.length} tokens"),
+        ("one step reads", words.BATCHES[how.batches].format(rows=how.batch_size, length=how.length)),
         ("weight decay", f"{how.weight_decay:g}"),
         ("longest gradient", clip),
         ("seed", f"{how.seed}"),
+        ("precision", words.PRECISIONS[how.precision]),
+        *([("memory", words.CHECKPOINTING)] if how.gradient_checkpointing else []),
+        *([("rounding", words.ROUNDING)] if how.quantization_aware else []),
     ]
 
 

@@ -17,7 +17,7 @@ from gpt2demo.runs.imported import import_source
 from gpt2demo.runs.store import RunStore
 from gpt2demo.training.checkpoint import FILES
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.folder import RunFolder, Start
 from gpt2demo.training.worker import Worker
 from tests.runs.conftest import plan
 
@@ -152,6 +152,23 @@ def test_runs_of_every_kind_move(tmp_path, variant):
     assert moved.status().checkpoint_step == folder.newest_step() < 8
     assert train(folder).step == train(moved).step == 8
     assert same_end((None, folder), moved)
+
+
+def test_a_fine_tuning_moves_with_the_weights_that_it_began_with(home, tmp_path):
+    model, _ = home[1].load_model()
+    start = Start(model=model, name="runs/cats", title="Cats, step 30", preset="nano", step=30)
+    folder = RunFolder.create(tmp_path / "fine", replace(plan(), start=start))
+    train(folder, until=4)
+    moved = import_source(export_zip(folder, tmp_path / "packed").path, tmp_path / "moved").folder
+    assert moved.facts() == folder.facts() and moved.facts().started_from == "Cats, step 30"
+    shutil.rmtree(moved.path / "checkpoints")  # it begins again, and not with random numbers
+    first, again = folder.first_model(seed=0).state_dict(), moved.first_model(seed=1).state_dict()
+    assert all(torch.equal(first[name], model.state_dict()[name]) for name in first)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    train(folder)
+    train(moved)
+    ours, theirs = (load_file(run.path / "model.safetensors") for run in (folder, moved))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_moved_run_belongs_to_who_moved_it(packed, tmp_path, home):

@@ -216,3 +216,11 @@ PUSHING = {
     "push_again": "Send again",
 }
 ONLY_HERE = "python -m gpt2demo import {folder}.zip --out {folder}"
+RANDOM_NUMBERS = "random numbers"
+BATCHES = {
+    "packed": "{rows} windows of {length} tokens",
+    "padded": "{rows} paragraphs, of at most {length} tokens",
+}
+PRECISIONS = {"fp32": "32 bits", "bf16": "bf16, weights in 32 bits", "fp16": "fp16, weights in 32 bits"}
+CHECKPOINTING = "blocks computed twice (gradient checkpointing)"
+ROUNDING = "as int8 will (quantisation-aware)"
