@@ -26,7 +26,7 @@ def to_gpt2_tensors(model: LanguageModel) -> dict[str, Tensor]:
     tensors = {}
     for name, value in state.items():
         turned = value.detach().t() if name.endswith(LINEAR) else value.detach()
-        tensors[stored_name(name)] = turned.clone().contiguous().cpu()
+        tensors[stored_name(name)] = turned.clone().contiguous()
     return tensors
 
 
