@@ -38,7 +38,7 @@ def make_scaler(model: LanguageModel, config: TrainingConfig) -> GradScaler:
     """What makes gradients larger in fp16, where the smallest would become 0; it leaves others alone.
 
     bf16 has the range of fp32 and needs no such help. A resumed run begins again with the largest scale and
-    halves it until every gradient is finite, which costs no update (see `loop.train`).
+    halves it until every gradient is finite, which costs no update.
     """
     kind = "cuda" if model.device.type == "cuda" else "cpu"
     return GradScaler(kind, enabled=config.precision == "fp16")
