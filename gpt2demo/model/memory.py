@@ -57,6 +57,8 @@ def memory_by_part(
 ) -> MemoryByPart:
     """The memory of one step of training with batches of `batch_size` texts of `length` tokens, in bytes.
 
+    That of a run on the processor: fp16, which needs a GPU, is reckoned as bf16.
+
     optimizer, precision and the rest are words of TrainingConfig. See `_kept_by_a_block` for what is counted.
     """
     tokens, numbers, table = batch_size * length, count_parameters(config), _table(config)
@@ -91,13 +93,13 @@ def memory_by_part(
     )
 
 
-def kv_cache_bytes(config: GPT2Config, *, batch_size: int = 1, bytes_per_number: int = FLOAT) -> int:
+def kv_cache_bytes(config: GPT2Config) -> int:
     """What is remembered of n_positions tokens: a key and a value of C channels in each layer."""
     if config.architecture == "bigram":
         return 0
     if config.architecture == "lstm":  # the state after each token, and before the first
-        return 2 * LSTM_LAYERS * (config.n_positions + 1) * batch_size * lstm_width(config) * bytes_per_number
-    return 2 * config.n_layer * config.n_positions * batch_size * config.n_embd * bytes_per_number
+        return 2 * LSTM_LAYERS * (config.n_positions + 1) * lstm_width(config) * FLOAT
+    return 2 * config.n_layer * config.n_positions * config.n_embd * FLOAT
 
 
 def _kept(config: GPT2Config, tokens: int, length: int, precision: str, quantized: bool) -> _Kept:

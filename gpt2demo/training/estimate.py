@@ -12,6 +12,7 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
 from gpt2demo.training.config import MAX_STEPS, TrainingConfig
 from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
+from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import evaluation_interval
 
 PROBE_SECONDS = 1.2
@@ -100,7 +101,7 @@ def try_out(
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size)
-    state = new_state(make_model(model, seed=config.seed), config)
+    state = new_state(make_model(model, seed=config.seed).to(device_for(config.precision)), config)
     held_out = validation_tokens(state.model, config)
     data = data or random_tokens(model, config, held_out)
     times: list[float] = []

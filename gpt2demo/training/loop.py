@@ -20,7 +20,7 @@ from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.optimizers import HeadwiseMuon, make_optimizers, set_learning_rate
-from gpt2demo.training.precision import computing_in, device_for, make_scaler
+from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
@@ -72,15 +72,11 @@ class TrainingState:
 
 
 def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
-    """The state of a run that is about to begin, on the device where it will be computed.
-
-    Raises ConfigError where this machine cannot compute in the precision that the run wants.
-    """
-    model.to(device_for(config.precision))
+    """The state of a run that is about to begin; it is computed where the model is."""
     if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
         model.recompute = config.gradient_checkpointing
     return TrainingState(
-        model=model, optimizers=make_optimizers(model, config), scaler=make_scaler(config.precision)
+        model=model, optimizers=make_optimizers(model, config), scaler=make_scaler(model, config)
     )
 
 

@@ -15,6 +15,7 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.estimate import random_tokens
 from gpt2demo.training.loop import new_state, train
+from gpt2demo.training.precision import device_for
 
 with suppress(ImportError):  # Windows has none
     import resource
@@ -49,6 +50,8 @@ def memory_for_a_run(container: Path = CONTAINER) -> int:
 def measure_memory(model: GPT2Config, training: TrainingConfig) -> MeasuredMemory:
     """Trains a throwaway model on random tokens for two steps and looks at every allocation of a tensor.
 
+    Only the processor's memory is looked at, not a GPU's.
+
     The resident memory is the process's highest ever, so it means something in a process that did nothing
     else before. It is read first, because writing all allocations down takes memory as well.
     """
@@ -66,7 +69,8 @@ def measure_memory(model: GPT2Config, training: TrainingConfig) -> MeasuredMemor
 
 def _try_out(model: GPT2Config, training: TrainingConfig) -> None:
     torch.set_num_threads(training.threads)
-    state = new_state(make_model(model, seed=training.seed), training)
+    made = make_model(model, seed=training.seed).to(device_for(training.precision))
+    state = new_state(made, training)
     data = random_tokens(model, training, 0)  # one held-out window: looking at it takes less than a step
     for _ in train(state, data, training, steps=MEASURED_STEPS):
         pass

@@ -122,7 +122,7 @@ def optimizer_tensors(optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
     for number, optimizer in enumerate(optimizers):
         for index, memory in optimizer.state_dict()["state"].items():
             for key, value in memory.items():
-                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous().cpu()
+                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone().contiguous()
     return tensors
 
 

@@ -34,13 +34,14 @@ def device_for(precision: str) -> torch.device:
     return torch.device("cuda")
 
 
-def make_scaler(precision: str) -> GradScaler:
+def make_scaler(model: LanguageModel, config: TrainingConfig) -> GradScaler:
     """What makes gradients larger in fp16, where the smallest would become 0; it leaves others alone.
 
     bf16 has the range of fp32 and needs no such help. A resumed run begins again with the largest scale and
-    halves it until every gradient is finite, which costs no update (see `loop.train`).
+    halves it until every gradient is finite, which costs no update.
     """
-    return GradScaler(device_for(precision).type, enabled=precision == "fp16")
+    kind = "cuda" if model.device.type == "cuda" else "cpu"
+    return GradScaler(kind, enabled=config.precision == "fp16")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
+from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import milestones
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
@@ -111,7 +112,7 @@ class Worker:
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = self.folder.first_model(config.seed)
+        model = self.folder.first_model(config.seed).to(device_for(config.precision))
         state = new_state(model, config)
         self._resume(state)
         steps = self._plan(model.config, data, config)

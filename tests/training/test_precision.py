@@ -12,11 +12,14 @@ from torch.amp.grad_scaler import GradScaler
 from gpt2demo.errors import ConfigError, DivergedError
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.training import loop, precision
+from gpt2demo.training import loop
 from gpt2demo.training.checkpoint import resume, save
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import train
+from gpt2demo.training.memory import measure_memory
+from gpt2demo.training.worker import Worker
 
 STARTER = Path(__file__).parents[2] / "assets" / "starter"
 KNOBS = [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"quantization_aware": True}]
@@ -25,13 +28,6 @@ KNOBS = [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"quantization
 @pytest.fixture(params=["adamw", "muon"])
 def optimizer(request):
     return request.param
-
-
-@pytest.fixture
-def fp16_here(monkeypatch):
-    """Lets fp16 run on the processor, which can, but slowly: the order of things is the same as on a GPU."""
-    for module in (precision, loop):
-        monkeypatch.setattr(module, "device_for", lambda _: torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -52,12 +48,18 @@ def test_runs_from_before_the_knobs_can_be_read(make_config):
     assert not config.gradient_checkpointing and not config.quantization_aware
 
 
-def test_fp16_without_a_gpu_is_refused_before_anything_begins(make_config, make_state, monkeypatch):
+def test_fp16_without_a_gpu_is_refused_when_the_run_starts(make_config, make_run, shape, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = make_config(precision="fp16")
+    run = make_run("half", config)  # it may have come from a machine that has one
     with pytest.raises(ConfigError) as caught:
-        make_state(make_config(precision="fp16"))
+        list(Worker(run, lambda *_: "").shift())
     assert caught.value.got == "precision is 'fp16', but this machine has no GPU for it."
     assert caught.value.todo == "The nearest value that works is bf16."
+    assert run.status().state == "failed" and "has no GPU" in run.status().message
+    for attempt in (try_out, measure_memory):
+        with pytest.raises(ConfigError, match="has no GPU"):
+            attempt(shape, config)
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=str)
@@ -110,9 +112,8 @@ def test_bf16_multiplies_in_16_bits_and_sums_the_loss_in_32(make_config, make_st
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_fp16_gradients_have_their_true_size_when_they_are_judged(
-    optimizer, make_config, make_state, data, fp16_here
-):
+# fp16 works on a processor, too, only slowly: the order of things is the same as on a GPU
+def test_fp16_gradients_have_their_true_size_when_they_are_judged(optimizer, make_config, make_state, data):
     for clip in (0.0, 0.01):
         records, used = {}, {}
         for bits in ("fp32", "fp16"):
@@ -125,10 +126,10 @@ def test_fp16_gradients_have_their_true_size_when_they_are_judged(
 
 
 def test_fp16_learns_and_loses_no_update_to_a_scale_that_is_too_large(
-    optimizer, make_config, make_state, data, fp16_here, monkeypatch
+    optimizer, make_config, make_state, data, monkeypatch
 ):
     scaler = GradScaler("cpu", init_scale=2.0**40)  # makes every gradient infinite at first
-    monkeypatch.setattr(loop, "make_scaler", lambda _: scaler)
+    monkeypatch.setattr(loop, "make_scaler", lambda *_: scaler)
     rate = 0.01 if optimizer == "adamw" else 0.03
     config = make_config(optimizer, precision="fp16", learning_rate=rate, steps=60)
     state = make_state(config)
@@ -142,7 +143,7 @@ def test_fp16_learns_and_loses_no_update_to_a_scale_that_is_too_large(
     assert last.step == 60 and last.train_loss < 0.75 * first.train_loss
 
 
-def test_fp16_gradients_that_stay_infinite_are_refused(make_config, make_state, data, fp16_here):
+def test_fp16_gradients_that_stay_infinite_are_refused(make_config, make_state, data):
     config = make_config(precision="fp16")
     state = make_state(config)
     state.model.wpe.weight.register_hook(lambda gradient: gradient * math.inf)
