@@ -29,7 +29,8 @@ from gpt2demo.training.loop import train
 from gpt2demo.training.worker import Worker
 
 PROJECT = Path(__file__).parents[2]
-SECONDS = 3.0  # of training in each run, so that several checkpoints (every 0.4 s) and kills fall into it
+SECONDS = 5.0  # of training in each run, so that several checkpoints and kills fall into it
+SAVED_EVERY = 0.9  # seconds: seldom enough that most lines of the diary are not followed by a checkpoint
 KILLS = 3
 BATCHES = {"adamw": "packed", "muon": "padded"}
 DEADLINE = 120.0
@@ -146,7 +147,7 @@ def scenes(fast_for_all, make_run_at, make_config, make_state, corpus, lines, to
         for name, plot in plots.items():
             optimizer = "adamw" if name == "leave" else name
             config = make_config(
-                optimizer, steps=steps, batch_size=8, checkpoint_seconds=0.4, batches=BATCHES[optimizer]
+                optimizer, steps=steps, batch_size=8, checkpoint_seconds=SAVED_EVERY, batches=BATCHES[optimizer]
             )
             text = lines if config.batches == "padded" else corpus
             run = make_run_at(fast_for_all / name, config, corpus=text)
