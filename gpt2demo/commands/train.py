@@ -18,9 +18,10 @@ from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import OPTIMIZERS, PRECISIONS, check_fits, recipe
-from gpt2demo.training.folder import RunFolder, RunPlan, Start, options_for
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.plan import RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.worker import Worker, obey_signals
 

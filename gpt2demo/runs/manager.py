@@ -13,9 +13,10 @@ from gpt2demo.runs.index import Entry
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.store import RunStore
 from gpt2demo.runs.workers import Workers
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
 from gpt2demo.training.lock import is_held
+from gpt2demo.training.plan import RunPlan
 
 MOST_WAITING = 30
 ENDED = ("done", "paused", "stopped", "failed")

@@ -18,9 +18,10 @@ from gpt2demo.runs.live import view
 from gpt2demo.runs.summary import RunSummary, Summaries, as_queued, summarise
 from gpt2demo.training.config import check_fits
 from gpt2demo.training.files import read_json, write_json
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.plan import RunPlan
 
 ABANDONED = 3600  # seconds after which something half-made is surely nobody's work in progress
 DIARY_BYTES = 10_000_000  # allowed for a run's curve and samples
@@ -268,7 +269,15 @@ def _disk_needed(plan: RunPlan) -> int:
     weights, training = 4 * count_parameters(plan.model), plan.training
     checkpoints = 3 * 3 * weights  # two and one in the making, each with the optimiser's two averages
     snapshots = min(int(training.snapshot_megabytes * 1e6), training.milestones * weights // 2)
-    return weights + checkpoints + snapshots + sum(4 * len(text) for text in plan.corpus.texts) + DIARY_BYTES
+    start = weights if plan.start is not None else 0
+    return (
+        weights
+        + start
+        + checkpoints
+        + snapshots
+        + sum(4 * len(text) for text in plan.corpus.texts)
+        + DIARY_BYTES
+    )
 
 
 def _size(count: int) -> str:

@@ -69,7 +69,7 @@ class Shelf:
             "group": group,
             "title": run.title,
             "state": run.state,
-            "state_words": words.BROUGHT if run.preset == IMPORTED else state_words(run),
+            "state_words": state_words(run) if run.optimizer else words.BROUGHT,
             "working": run.state in AT_WORK,
             "message": run.message if run.state in ("failed", "interrupted") else "",
             "facts": [*_facts(run), *variant],

@@ -18,7 +18,7 @@ from gpt2demo.text.report import CorpusReport, report
 from gpt2demo.text.samples import SampleText
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import MAX_MINUTES, MAX_STEPS, TrainingConfig, planned_memory, recipe
-from gpt2demo.training.folder import RunPlan, Start
+from gpt2demo.training.plan import RunPlan, Start
 from gpt2demo.training.precision import device_for
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words

@@ -16,7 +16,8 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.plan import RunPlan
 
 STUB = Path(__file__).parent / "stub_worker.py"
 TEXT = "the cat sat on the mat, and the dog sat on the log.\n" * 40

@@ -17,7 +17,8 @@ from gpt2demo.runs.imported import import_source
 from gpt2demo.runs.store import RunStore
 from gpt2demo.training.checkpoint import FILES
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder, Start
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.plan import Start
 from gpt2demo.training.worker import Worker
 from tests.runs.conftest import plan
 

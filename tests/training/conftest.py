@@ -13,8 +13,9 @@ from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import Tokenizer, train_tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainingState, TrainStep, new_state
+from gpt2demo.training.plan import RunPlan
 from tests.in_memory import folder_in_memory
 
 LENGTH = 16

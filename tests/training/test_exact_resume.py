@@ -147,7 +147,11 @@ def scenes(fast_for_all, make_run_at, make_config, make_state, corpus, lines, to
         for name, plot in plots.items():
             optimizer = "adamw" if name == "leave" else name
             config = make_config(
-                optimizer, steps=steps, batch_size=8, checkpoint_seconds=SAVED_EVERY, batches=BATCHES[optimizer]
+                optimizer,
+                steps=steps,
+                batch_size=8,
+                checkpoint_seconds=SAVED_EVERY,
+                batches=BATCHES[optimizer],
             )
             text = lines if config.batches == "padded" else corpus
             run = make_run_at(fast_for_all / name, config, corpus=text)

@@ -22,8 +22,9 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training.config import recipe
-from gpt2demo.training.folder import RunFolder, RunPlan
+from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainStep
+from gpt2demo.training.plan import RunPlan
 from gpt2demo.ui.page import Page, Services
 
 ME, SOMEBODY = "m" * 22, "s" * 22  # secret tokens of two visitors

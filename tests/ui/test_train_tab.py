@@ -20,7 +20,8 @@ from gpt2demo.runs.models import ModelRef
 from gpt2demo.text.samples import SampleText
 from gpt2demo.training import estimate as trials
 from gpt2demo.training.estimate import Pace
-from gpt2demo.training.folder import RunFolder, command_for
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.plan import command_for
 from gpt2demo.ui.components import run_value
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.text import train as words
