@@ -2,7 +2,9 @@
 
 import json
 
-from tests.benchmarks import quantization, training_step
+from gpt2demo.__main__ import parser
+from gpt2demo.commands.shape import shape_of
+from tests.benchmarks import quantization, training_step, variants
 
 
 def last_line(capsys):
@@ -28,3 +30,19 @@ def test_a_training_step_is_measured_with_each_knob(capsys):
     facts = last_line(capsys)["pico"]
     assert set(facts) == set(training_step.KNOBS)
     assert all(row["tokens_per_second"] > 0 and row["peak_bytes"] > 0 for row in facts.values())
+
+
+def test_variants_are_trained_one_after_the_other(capsys, tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 100, encoding="utf-8")
+    words = ["--text", str(tmp_path / "text.txt"), "--seconds", "3", "--preset", "pico", "--threads", "1"]
+    variants.main([*words, "--only", "bigram table"])
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = json.loads(lines[-1])["rows"]
+    assert row["variant"] == "bigram table" and row["steps"] > 0 and row["validation loss"] > 0
+    assert lines[2].startswith("| bigram table | ") and len(lines) == 4
+
+
+def test_every_variant_of_the_table_is_one_that_can_be_built():
+    for options in variants.VARIANTS.values():
+        given = parser().parse_args(["train", "--preset", "nano", *options])
+        assert shape_of(given, 65).vocab_size == 65

@@ -32,6 +32,7 @@ class Activations:
 
     tokens: NDArray[np.int64]  # (T,) ids
     attention: Array  # (L, H, T, T) share of attention that token i (row) gives to token j (column)
+    allowed: NDArray[np.bool_]  # (T, T) whether token i may read token j, by the pattern of its attention
     residual: Array  # (L + 1, T, C) the stream after the embeddings (0) and after block i (i), before ln_f
     logits: Array  # (T, V) scores for the token that follows each
     queries: Array | None = None  # (L, H, T, D) what each token looks for
@@ -142,6 +143,7 @@ def _activations(
     return Activations(
         tokens=np.array(ids, dtype=np.int64),
         attention=_array([attention_weights(q, k, allowed.to(q.device)) for q, k, _ in layers]),
+        allowed=allowed.numpy(),
         residual=_array([seen.stream[i] for i in range(config.n_layer + 1)]),
         logits=_array([logits])[0],
         **named,

@@ -191,6 +191,7 @@ def grid(loaded: LoadedModel, activations: Activations, heads: list[Head], chose
         head=chosen.head if chosen else None,
         exact=[loaded.tokenizer.token_bytes(i) for i in ids],
         title=f"{loaded.facts.title}, step {loaded.step:,}",
+        allowed=activations.allowed,
     )
 
 

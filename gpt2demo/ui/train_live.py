@@ -83,4 +83,5 @@ class Live:
             display_tokens(loaded.tokenizer, ids),
             exact=exact,
             title=f"{loaded.facts.title}, step {loaded.step:,}",
+            allowed=seen.allowed,
         )

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def line(cells: Iterable[object]) -> str:
     return "| " + " | ".join(f"{c:,}" if isinstance(c, int) else str(c) for c in cells) + " |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, and prints each row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--text", required=True, metavar="FILE", help="what all of them learn from")
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1337, help="default: %(default)s")
     parser.add_argument("--only", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS), metavar="NAME")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(line(COLUMNS), line(["---"] * len(COLUMNS)), sep="\n", flush=True)
     rows = []
     for row in measure(options, options.only):

@@ -78,3 +78,37 @@ def test_two_clicks_are_one_run_that_is_watched_paused_resumed_and_stopped(train
     expect(page.locator("#train-note")).to_contain_text("The model is kept", timeout=PATIENCE)
     page.locator("#train-compare-runs input").click()
     expect(page.get_by_role("option", name=re.compile("Cats"))).to_have_count(1)
+
+
+def test_a_variant_is_trained_and_the_model_in_hand_goes_on_learning(train_page, open_page):
+    page = open_page(train_page)
+    expect(page.locator("#train-estimate .gd-estimate")).to_contain_text("steps", timeout=PATIENCE)
+    page.evaluate("document.body.classList.remove('gd-simple')")  # as the switch in the header does
+    page.get_by_text("Pico: 2 layers").click()
+    page.locator("#train-budget").get_by_text("steps", exact=True).click()
+    page.locator("#train-steps input").fill("20")
+    page.get_by_role("button", name="What if GPT-2 had").click()
+    page.get_by_text("after it (post-LN)").click()
+    page.get_by_text("rotary", exact=True).click()
+    page.locator("#train-n-head input").fill("3")
+    page.locator("#train-n-head input").blur()
+    expect(page.locator("#train-report")).to_contain_text("nearest value that works is", timeout=PATIENCE)
+    page.locator("#train-n-head input").fill("1")
+    page.locator("#train-n-head input").blur()
+    expect(page.locator("#train-model-report .gd-stats")).to_be_visible(timeout=PATIENCE)
+    page.locator("#train-start").click()
+    whose = page.locator("#train-whose [data-run]")
+    expect(whose).to_contain_text("Cats, pico, Muon, n_head 1, post-LN · rotary", timeout=PATIENCE)
+    state(page, "done")
+    expect(page.locator("#train-compare-results")).to_contain_text("post-LN · rotary", timeout=PATIENCE)
+    first = whose.get_attribute("data-run")
+
+    page.get_by_text("The model in hand", exact=True).click()
+    expect(page.locator("#train-size")).to_be_hidden(timeout=PATIENCE)
+    expect(page.locator("#train-model-report")).to_contain_text(
+        "It goes on from Cats, pico", timeout=PATIENCE
+    )
+    page.locator("#train-start").click()
+    expect(whose).to_contain_text("Cats, from Cats, pico", timeout=PATIENCE)
+    assert whose.get_attribute("data-run") != first
+    state(page, "done")

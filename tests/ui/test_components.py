@@ -71,6 +71,19 @@ def test_head_grid_value_round_trips_every_weight():
     assert (value["T"], value["L"], value["H"], value["layer"], value["head"]) == (7, 2, 3, 1, 2)
 
 
+def test_head_grid_value_tells_what_a_pattern_forbids():
+    weights = np.full((1, 1, 4, 4), 0.25)
+    allowed = np.tri(4, dtype=bool) & ~np.tri(4, k=-2, dtype=bool)  # a token and the one before
+    value = json.loads(components.head_grid_value(weights, list("abcd"), allowed=allowed))
+    hidden = np.frombuffer(base64.b64decode(value["hidden"]), np.uint8)
+    rows, columns = np.tril_indices(4)
+    assert hidden.tolist() == (rows - columns > 1).astype(int).tolist()
+    assert (
+        json.loads(components.head_grid_value(weights, list("abcd"), allowed=np.tri(4, dtype=bool)))["hidden"]
+        == ""
+    )
+
+
 def test_head_grid_value_refuses_what_does_not_fit():
     with pytest.raises(ValueError):
         components.head_grid_value(np.zeros((1, 1, 3, 3)), ["a", "b"])

@@ -8,6 +8,8 @@
     const bytes = Uint8Array.from(atob(v.tri), (c) => c.charCodeAt(0));
     const N = (v.T * (v.T + 1)) / 2;
     if (bytes.length !== N * v.L * v.H || v.tokens.length !== v.T) throw new Error("sizes do not fit");
+    const hidden = v.hidden ? Uint8Array.from(atob(v.hidden), (c) => c.charCodeAt(0)) : new Uint8Array(N);
+    if (hidden.length !== N) throw new Error("sizes do not fit");
     const square = Float32Array.from({ length: 256 }, (_, u) => (u / 255) ** 2);
     const from = (l, h) => bytes.subarray((l * v.H + h) * N, (l * v.H + h + 1) * N);
     function weights(l, h, what, ignore) {
@@ -18,7 +20,8 @@
       const sum = new Float32Array(N);
       for (const one of heads) for (let n = 0; n < N; n++) sum[n] += square[one[n]];
       for (let n = 0; n < N; n++) sum[n] /= heads.length;
-      if (!ignore) return sum;
+      const masked = () => { for (let n = 0; n < N; n++) if (hidden[n]) sum[n] = NaN; return sum; };
+      if (!ignore) return masked();
       for (let q = 0; q < v.T; q++) {
         const row = (q * (q + 1)) / 2;
         let rest = 0;
@@ -26,9 +29,9 @@
         for (let k = 1; k <= q; k++) sum[row + k] = rest > 0.004 ? sum[row + k] / rest : 0;
         sum[row] = NaN;
       }
-      return sum;
+      return masked();
     }
-    return { from, weights, square };
+    return { from, weights, square, hidden };
   }
 
   /** Short marks for the badges: the first letters that tell them apart. */
@@ -130,7 +133,7 @@
           for (let q = 0, n = 0; q < T; q++) {
             for (let k = 0; k <= q; k++, n++) {
               const to = at[q] * P + at[k];
-              if (bytes[n] > strongest[to]) strongest[to] = bytes[n];
+              if (!numbers.hidden[n] && bytes[n] > strongest[to]) strongest[to] = bytes[n];
             }
           }
           for (let n = 0; n < P * P; n++) pixels[n] = strongest[n] < 0 ? lut.mask : lut.pixels[strongest[n]];
@@ -301,6 +304,7 @@
 
     function sentence(q, k) {
       const w = shown[at(q, k)];
+      if (numbers.hidden[at(q, k)]) return "may not be read";
       return Number.isNaN(w) ? "left out" : w < 0.1 ? w.toFixed(3) : w.toFixed(2);
     }
     function tipCell({ q, k }) {
@@ -362,7 +366,7 @@
       if (now.view === "map") {
         const k = Math.floor((event.offsetX - space.left) / space.cell);
         const q = Math.floor((event.offsetY - space.top) / space.cell);
-        return q >= 0 && k >= 0 && q < v.T && k <= q ? { q, k } : null;
+        return q >= 0 && k >= 0 && q < v.T && k <= q && !numbers.hidden[at(q, k)] ? { q, k } : null;
       }
       const i = Math.floor((event.offsetY - 34) / space.row);
       return i >= 0 && i < v.T ? { side: event.offsetX < space.width / 2 ? "query" : "key", i } : null;

@@ -21,17 +21,20 @@ def head_grid_value(
     head: int | None = None,
     exact: Sequence[bytes] | None = None,
     title: str = "",
+    allowed: NDArray[np.bool_] | None = None,
 ) -> str:
     """Attention (L, H, T, T) as the value of a HeadGrid.
 
     `tokens` are display glyphs, `exact` their bytes. Badges are (L, H) words such as "previous token" or "".
     Without `layer` and `head` the browser keeps the head that is chosen. `title` goes into saved pictures.
+    `allowed` (T, T) says what may be read; the rest is drawn as masked, as the future always is.
     Only the lower triangle travels, as one byte per weight: round(sqrt(weight) · 255), exact to 0.004.
     """
     layers, heads, length, keys = attention.shape
     if length != keys or length != len(tokens):
         raise ValueError(f"attention is {attention.shape}, but there are {len(tokens)} tokens")
     rows, columns = np.tril_indices(length)
+    hidden = np.zeros(0, dtype=bool) if allowed is None else ~allowed[rows, columns]
     weights = np.clip(np.nan_to_num(attention[:, :, rows, columns]), 0.0, 1.0)
     triangles = np.round(np.sqrt(weights) * 255).astype(np.uint8)
     value: dict[str, Any] = {
@@ -44,6 +47,7 @@ def head_grid_value(
         "layer": layer,
         "head": head,
         "title": title,
+        "hidden": base64.b64encode(hidden.tobytes()).decode("ascii") if hidden.any() else "",
         "tri": base64.b64encode(triangles.tobytes()).decode("ascii"),
     }
     return json.dumps(value)
