@@ -119,6 +119,17 @@ def test_each_variant_is_an_option_that_the_run_remembers(name, run, tmp_path, c
     assert again.config() == folder.config() and again.facts().training == folder.facts().training
 
 
+def test_how_a_run_learns_is_chosen_and_remembered(run, tmp_path):
+    how = "--optimizer adam --decay wsd --warmup 0.1 --final-learning-rate 0.2 --weight-decay 0.05"
+    how += " --gradient-clip 0.5 --beta2 0.9 --accumulation 2 --evaluate-every 3 --patience 4"
+    words = f"train --text {run.parent / 'fox.txt'} {SMALL} {how} --out {tmp_path / 'run'}"
+    folder = new_run(parser().parse_args(words.split()))
+    training = folder.facts().training
+    assert (training.optimizer, training.decay, training.rows, training.patience) == ("adam", "wsd", 2, 4)
+    again = shlex.split(folder.facts().command)[3:-1]
+    assert new_run(parser().parse_args([*again, str(tmp_path / "again")])).facts().training == training
+
+
 def test_a_model_goes_on_learning_from_another_text(run, tmp_path, capsys):
     (tmp_path / "owl.txt").write_text("the owl sang to the sea. " * 60, encoding="utf-8")
     words = f"train --from {run} --from-step 0 --text {tmp_path / 'owl.txt'} --context 8 --batch-size 2"

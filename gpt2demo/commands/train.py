@@ -17,11 +17,11 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
-from gpt2demo.training.config import OPTIMIZERS, PRECISIONS, check_fits, recipe
+from gpt2demo.training.config import DECAYS, OPTIMIZERS, PRECISIONS, check_fits, recipe
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
-from gpt2demo.training.plan import RunPlan, Start, options_for
+from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.worker import Worker, obey_signals
 
@@ -59,7 +59,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
         help="documents end to end, or each paragraph in a row of its own; default: %(default)s",
     )
     command.add_argument("--batch-size", type=int, metavar="N", help="windows of text per step")
-    command.add_argument("--learning-rate", type=float, metavar="R", help="the highest learning rate")
+    _add_learning(command)
     command.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run")
     command.add_argument("--threads", type=int, metavar="N", help="processor threads; default: 2")
     _add_costs(command)
@@ -71,6 +71,23 @@ def add_train(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--title", help="what the run is called on the page")
     add_shape(command)
+
+
+def _add_learning(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("how it learns; what is left out is as the optimizer's recipe has it")
+    for name, kind, help in (
+        ("learning-rate", float, "the highest learning rate"),
+        ("warmup", float, "share of the steps in which the rate rises"),
+        ("final-learning-rate", float, "where it ends, as a share of the highest"),
+        ("weight-decay", float, "how much weights shrink by themselves"),
+        ("gradient-clip", float, "longest gradient allowed; 0: any"),
+        ("beta2", float, "how slowly Adam forgets the size of past gradients"),
+        ("accumulation", int, "batches read one after the other for one step"),
+        ("evaluate-every", int, "steps between two looks at the held-out text"),
+        ("patience", int, "looks without a new best after which it ends; 0: never"),
+    ):
+        group.add_argument(f"--{name}", type=kind, metavar="N" if kind is int else "R", help=help)
+    group.add_argument("--decay", choices=DECAYS, help="how the rate falls; wsd: only at the end")
 
 
 def _add_costs(command: argparse.ArgumentParser) -> None:
@@ -150,7 +167,7 @@ def new_run(options: argparse.Namespace) -> RunFolder:
     else:
         tokenizer, again = _tokenizer(options, corpus)
         model = shape_of(options, tokenizer.vocab_size)
-    names = ["steps", "minutes", "batch_size", "learning_rate", "seed", "threads"]
+    names = ["steps", "minutes", "batch_size", "seed", "threads", *LEARNING]
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
     names += ["precision", "gradient_checkpointing", "quantization_aware"]
     changes = {name: getattr(options, name) for name in names} | {"length": options.n_positions}

@@ -122,6 +122,6 @@ def _time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> fl
     """
     if status.state != "running" or status.steps_planned is None or last is None or last.step == 0:
         return None
-    now = facts.training.batch_size * facts.training.length / max(last.tokens_per_second, 1e-9)
+    now = facts.training.rows * facts.training.length / max(last.tokens_per_second, 1e-9)
     overall = last.elapsed / (last.step + 1)
     return max(0, status.steps_planned - last.step) * max(now, overall)

@@ -143,4 +143,4 @@ def _slow_steps(folder: RunFolder, journal: Journal) -> float:
     last = journal.last_step()
     training = folder.facts().training
     speed = last.tokens_per_second if last else 0.0
-    return SLOW_STEPS * training.batch_size * training.length / speed if speed else 0.0
+    return SLOW_STEPS * training.rows * training.length / speed if speed else 0.0

@@ -14,8 +14,9 @@ from gpt2demo.text.batches import BATCHES
 MAX_STEPS = 1_000_000
 MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
-OPTIMIZERS = ("adamw", "muon")
-DECAYS = ("cosine", "linear")
+MAX_ACCUMULATION = 256
+OPTIMIZERS = ("adamw", "adam", "muon")
+DECAYS = ("cosine", "linear", "constant", "wsd")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -26,13 +27,15 @@ class TrainingConfig:
     The budget is given either in steps or in minutes. Raises ConfigError or LimitError.
     """
 
-    optimizer: str  # "adamw" or "muon"
+    optimizer: str  # "adamw", "adam" or "muon"
     learning_rate: float  # the highest one, reached after the warmup
-    batch_size: int  # B: windows of text in one step
+    batch_size: int  # B: windows of text that are read at once
     length: int  # T: tokens in one window
     steps: int | None = None
     minutes: float | None = None
-    decay: str = "linear"  # how the learning rate falls: "cosine" or "linear"
+    decay: str = (
+        "linear"  # how the learning rate falls: "cosine", "linear", "constant": not, "wsd": at the end
+    )
     warmup: float = 0.03  # share of the steps in which the learning rate rises
     final_learning_rate: float = 0.0  # as a share of the highest one
     weight_decay: float = 0.0
@@ -50,6 +53,9 @@ class TrainingConfig:
     precision: str = "fp32"  # in which matrices are multiplied; "fp16" on a GPU only
     gradient_checkpointing: bool = False  # keep no intermediate results of a block, compute them once more
     quantization_aware: bool = False  # round in the forward pass as int8 will, to lose less by it later
+    accumulation: int = 1  # so many batches are read one after the other before one step is made
+    evaluate_every: int | None = None  # steps between two looks at the held-out text; None: twenty looks
+    patience: int = 0  # so many looks without a new best end the run; 0: it goes on to its end
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -77,6 +83,10 @@ class TrainingConfig:
         self._check_whole("milestones", 0, 100)
         check_range("snapshot_megabytes", self.snapshot_megabytes, 0, 10_000)
         check_range("checkpoint_seconds", self.checkpoint_seconds, 0.0, 3_600.0)
+        self._check_whole("accumulation", 1, MAX_ACCUMULATION)
+        if self.evaluate_every is not None:
+            self._check_whole("evaluate_every", 1, MAX_STEPS)
+        self._check_whole("patience", 0, 1_000)
         if not isinstance(self.sample_prompt, str):
             raise ConfigError(
                 f"The sample prompt is a {type(self.sample_prompt).__name__}.",
@@ -94,6 +104,11 @@ class TrainingConfig:
         """Refuses what is no whole number in this range, and turns 12.0, as JSON may say it, into 12."""
         check_range(name, getattr(self, name), low, high, integer=True)
         object.__setattr__(self, name, int(getattr(self, name)))
+
+    @property
+    def rows(self) -> int:
+        """How many windows of text one step reads, all batches together."""
+        return self.batch_size * self.accumulation
 
     def to_json(self) -> dict[str, Any]:
         """All fields by name, ready for a JSON file."""
@@ -132,6 +147,16 @@ ADAMW: Mapping[str, Any] = {
     "beta2": 0.99,
     "steps": 2_000,
 }
+# Adam as in its paper (Kingma and Ba 2015), at a rate that never changes: what many tutorials do.
+ADAM: Mapping[str, Any] = {
+    "learning_rate": 1e-3,
+    "decay": "constant",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "gradient_clip": 0.0,
+    "beta2": 0.999,
+    "steps": 2_000,
+}
 # Found by measurement (README, "Speed"): about a third of AdamW's tokens for the same loss.
 MUON: Mapping[str, Any] = {
     "learning_rate": 0.03,
@@ -152,7 +177,7 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     fine-tuning faster, so that what a large model has learnt before is not washed away.
     """
     check_choice("optimizer", optimizer, OPTIMIZERS)
-    numbers: dict[str, Any] = dict(ADAMW if optimizer == "adamw" else MUON)
+    numbers: dict[str, Any] = dict({"adamw": ADAMW, "adam": ADAM, "muon": MUON}[optimizer])
     numbers["learning_rate"] *= min(1.0, 128 / model.n_embd) ** (1.5 if fine_tuning else 0.5)
     numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
     if changes.get("minutes") is not None:

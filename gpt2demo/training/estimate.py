@@ -33,16 +33,17 @@ class Pace:
     step: float
     look: float
     measured: bool  # False: reckoned from the number of operations
+    every: int | None = None  # steps between two looks, where that is not left to the run
 
     def steps(self, seconds: float) -> int:
         """How many steps fit into a time, the looks at the held-out text included. → 1 … MAX_STEPS"""
         many = max(1, int(seconds / self.step))
-        looks = many // evaluation_interval(many) + 1
+        looks = many // evaluation_interval(many, self.every) + 1
         return min(MAX_STEPS, max(1, int((seconds - looks * self.look) / self.step)))
 
     def seconds(self, steps: int) -> float:
         """How long so many steps take."""
-        return steps * self.step + (steps // evaluation_interval(max(1, steps)) + 1) * self.look
+        return steps * self.step + (steps // evaluation_interval(max(1, steps), self.every) + 1) * self.look
 
 
 class Estimator:
@@ -66,7 +67,7 @@ class Estimator:
         with self._trying:
             if (known := self._recall(model, training)) is None:
                 known = try_out(model, training)
-                self._rate = _flops(model, training.batch_size, training.length) / known.step
+                self._rate = _flops(model, training.rows, training.length) / known.step
                 while len(self._known) >= REMEMBERED:
                     self._known.pop(next(iter(self._known)))
                 self._known[_key(model, training)] = (time.monotonic(), known)
@@ -81,8 +82,8 @@ class Estimator:
         return pace if time.monotonic() - found < FRESH_SECONDS else None
 
     def _reckoned(self, model: GPT2Config, training: TrainingConfig) -> Pace:
-        step = _flops(model, training.batch_size, training.length) / self._rate
-        return Pace(step=step, look=step, measured=False)
+        step = _flops(model, training.rows, training.length) / self._rate
+        return Pace(step=step, look=step, measured=False, every=training.evaluate_every)
 
 
 def try_out(
@@ -100,7 +101,7 @@ def try_out(
     """
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
-    config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size)
+    config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
     state = new_state(make_model(model, seed=config.seed).to(device_for(config.precision)), config)
     held_out = validation_tokens(state.model, config)
     data = data or random_tokens(model, config, held_out)
@@ -113,11 +114,11 @@ def try_out(
     warm = min(WARMUP, len(times) - 2)
     each = (times[-1] - times[warm]) / (len(times) - 1 - warm)
     update = _time_update(state)  # which costs the same for every batch
-    each = update + max(0.0, each - update) * training.batch_size / config.batch_size
+    each = update + max(0.0, each - update) * training.rows / config.batch_size
     began = time.perf_counter()
     evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
     look = time.perf_counter() - began
-    return Pace(step=each, look=look, measured=True)
+    return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
 
 
 def random_tokens(model: GPT2Config, config: TrainingConfig, held_out: int) -> TokenData:
@@ -151,6 +152,8 @@ def _key(model: GPT2Config, training: TrainingConfig) -> tuple[object, ...]:
         -(-model.vocab_size // VOCABULARIES),
         training.length,
         training.batch_size,
+        training.accumulation,
+        training.evaluate_every,
         training.optimizer,
         training.precision,
         training.gradient_checkpointing,

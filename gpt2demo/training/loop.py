@@ -145,7 +145,7 @@ def train(
     learning rate and dropout are pure functions of (seed, step): stopping and going on changes nothing.
     Raises DivergedError before an update that is not a number could touch the weights.
     """
-    interval = evaluation_interval(steps)
+    interval = evaluation_interval(steps, config.evaluate_every)
     held_out = validation_tokens(state.model, config)
     while state.step <= steps:
         began = time.perf_counter()
@@ -187,7 +187,7 @@ def _update(
     """One step of gradient descent, or only its measurement. → loss, gradient norm, tokens read"""
     state.model.train()
     inputs, targets = batch(
-        data.train, seed=config.seed, step=state.step, batch_size=config.batch_size, length=config.length
+        data.train, seed=config.seed, step=state.step, batch_size=config.rows, length=config.length
     )
     loss, norm = _gradients(state, inputs, targets, config)
     if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -231,20 +231,26 @@ def _gradients(
 
 
 def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: TrainingConfig) -> float:
-    """Finds which way each parameter should go, from nothing. → loss"""
-    model = state.model
+    """Finds which way each parameter should go, from nothing. → loss
+
+    The windows are read batch after batch and their gradients added, each with the weight of its tokens, so
+    that several small batches come to the same as a large one in less memory.
+    """
+    model, tokens, loss = state.model, count_targets(targets), 0.0
     if model.config.dropout:
         torch.manual_seed(mixed_seed(config.seed, state.step))
     for optimizer in state.optimizers:  # before the forward pass, which needs the room
         optimizer.zero_grad()
-    with computing_in(model, config):
-        with watching_routers(model) as routings:
-            loss = cross_entropy(model(inputs), targets)
-        wish = loss
-        if routings:
-            wish = loss + BALANCE * torch.stack([load_balance(routing) for routing in routings]).mean()
-        state.scaler.scale(wish).backward()  # type: ignore[no-untyped-call]
-    return loss.item()
+    for x, y in zip(*(torch.split(whole, config.batch_size) for whole in (inputs, targets)), strict=True):
+        share = count_targets(y) / tokens
+        with computing_in(model, config):
+            with watching_routers(model) as routings:
+                wish = error = cross_entropy(model(x), y)
+            if routings:
+                wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
+            state.scaler.scale(wish * share).backward()  # type: ignore[no-untyped-call]
+        loss += error.item() * share
+    return loss
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import Adam, AdamW, Muon, Optimizer
 
 from gpt2demo.errors import FileError
 from gpt2demo.model.language_model import LanguageModel
@@ -19,6 +19,7 @@ MUON_MOMENTUM = 0.9
 TOKEN_SHARE = 0.3
 POSITION_SHARE = 2.0
 VECTOR_SHARE = 1 / 3
+EPSILON = 1e-8  # of Adam and AdamW, as in their papers
 TABLES = ("wte.weight", "wpe.weight", "lm_head.weight")
 ROUTER = "router.gate.weight"
 
@@ -64,9 +65,9 @@ class HeadwiseMuon(Muon):
 def make_optimizers(model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
     """The optimisers that together train every parameter of the model exactly once.
 
-    AdamW (Loshchilov and Hutter 2019) for everything, or Muon (Jordan et al. 2024) for the matrices inside
-    the blocks: it makes each update orthogonal, so that it moves all directions equally far. A bigram model
-    has no such matrix, and is trained by AdamW alone.
+    AdamW (Loshchilov and Hutter 2019) or Adam (Kingma and Ba 2015) for everything, or Muon (Jordan et al.
+    2024) for the matrices inside the blocks: it makes each update orthogonal, so that it moves all directions
+    equally far. A bigram model has no such matrix, and is trained by AdamW alone.
     """
     named = dict(model.named_parameters())
     inside = {n: p for n, p in named.items() if p.dim() == 2 and n not in TABLES and not n.endswith(ROUTER)}
@@ -76,7 +77,7 @@ def make_optimizers(model: LanguageModel, config: TrainingConfig) -> tuple[Optim
 
 
 def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingConfig) -> Optimizer:
-    """AdamW for some of the parameters, in the order of the model, each kind at its own rate."""
+    """AdamW (or Adam) for some of the parameters, in the order of the model, each kind at its own rate."""
     muon = config.optimizer == "muon"
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name in (name for name in named if name in set(names)):
@@ -86,7 +87,8 @@ def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingCo
         decay = 0.0 if vector else config.weight_decay
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(named[name])
-    return AdamW(groups.values(), betas=(0.9, config.beta2), fused=True)
+    kind = Adam if config.optimizer == "adam" else AdamW
+    return kind(groups.values(), betas=(0.9, config.beta2), eps=EPSILON, fused=True)
 
 
 def _muon(inside: Mapping[str, Tensor], config: TrainingConfig) -> Optimizer:

@@ -12,6 +12,11 @@ from gpt2demo.text.corpus import Corpus
 from gpt2demo.text.tokenizers import MIN_VOCABULARY, Tokenizer
 from gpt2demo.training.config import TrainingConfig, recipe
 
+# Fields of TrainingConfig that are options of the command and say how a run learns.
+LEARNING = (
+    *("learning_rate", "decay", "warmup", "final_learning_rate", "weight_decay", "gradient_clip", "beta2"),
+    *("accumulation", "evaluate_every", "patience"),
+)
 NOT_ASKED = ("vocab_size", "layer_norm_epsilon")  # the tokenizer says it; nobody changes it
 
 
@@ -87,7 +92,10 @@ def command_for(plan: RunPlan, out: str) -> str:
         ("--context", training.length, whole),
         ("--batches", training.batches, usual.batches),
         ("--batch-size", training.batch_size, usual.batch_size),
-        ("--learning-rate", training.learning_rate, usual.learning_rate),
+        *(
+            (f"--{name.replace('_', '-')}", getattr(training, name), getattr(usual, name))
+            for name in LEARNING
+        ),
         ("--threads", training.threads, usual.threads),
         ("--sample-prompt", training.sample_prompt, usual.sample_prompt),
         ("--snapshot-megabytes", training.snapshot_megabytes, usual.snapshot_megabytes),

@@ -1,21 +1,30 @@
 """When things happen in a run: how the learning rate rises and falls, and when the run looks at itself."""
 
 import math
+from collections.abc import Sequence
 
 from gpt2demo.training.config import TrainingConfig
+
+LAST_FALL = 0.2  # of the steps after the rise, in which the rate falls by "wsd" (Hu et al. 2024, MiniCPM)
 
 
 def learning_rate_share(step: int, steps: int, config: TrainingConfig) -> float:
     """Which share of the highest learning rate step number `step` uses: first a rise, then a fall.
 
     A pure function of the step, so that a resumed run goes on exactly where it was. The fall is a half
-    cosine (Loshchilov and Hutter 2017, equation 5) or a straight line. step: 0 … steps - 1. → 0 … 1
+    cosine (Loshchilov and Hutter 2017, equation 5), a straight line, such a line at the end only ("wsd":
+    warmup, stable, decay), or there is none ("constant"). step: 0 … steps - 1. → 0 … 1
     """
     rise = round(config.warmup * steps)
     if step < rise:
         return (step + 1) / (rise + 1)
     fallen = (step - rise) / max(1, steps - rise)  # 0 at the top, 1 after the last step
-    height = 0.5 * (1 + math.cos(math.pi * fallen)) if config.decay == "cosine" else 1 - fallen
+    height = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * fallen)),
+        "linear": 1 - fallen,
+        "wsd": min(1.0, (1 - fallen) / LAST_FALL),
+        "constant": 1.0,
+    }[config.decay]
     return config.final_learning_rate + (1 - config.final_learning_rate) * height
 
 
@@ -32,6 +41,14 @@ def milestones(steps: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({0, *(round(first * growth**i) for i in range(count - 2)), steps}))
 
 
-def evaluation_interval(steps: int) -> int:
-    """Every how many steps the validation loss is measured: about twenty times in a run."""
-    return max(1, steps // 20)
+def evaluation_interval(steps: int, every: int | None = None) -> int:
+    """Every how many steps the validation loss is measured: as wanted, or about twenty times in a run."""
+    return max(1, steps // 20) if every is None else every
+
+
+def is_tired(losses: Sequence[float], patience: int) -> bool:
+    """Whether a run may end early: the last `patience` validation losses brought no new best.
+
+    losses: all of them so far. patience: 0 never tires (Prechelt 1998, "Early Stopping — But When?").
+    """
+    return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])

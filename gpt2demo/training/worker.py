@@ -25,7 +25,7 @@ from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
 from gpt2demo.training.precision import device_for
-from gpt2demo.training.schedule import milestones
+from gpt2demo.training.schedule import is_tired, milestones
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
@@ -39,6 +39,7 @@ FAREWELLS = {
     "done": "Finished after {step:,} steps.",
     "paused": "Paused after {step:,} steps; everything is saved.",
     "stopped": "Stopped after {step:,} steps; everything is saved.",
+    "early": "Finished early, after {step:,} steps: it had stopped getting better on the held-out text.",
     "interrupted": "Asked to leave after {step:,} steps; everything is saved.",
 }
 
@@ -126,7 +127,7 @@ class Worker:
             self._pending.append(record)
             if record.step < steps:  # the last record is no update: what belongs to it was done before
                 self._look(state, tokenizer, config, looks, writes)
-            ending = self._ending(state, config) if record.step < steps else "done"
+            ending = self._ending(state, config, record) if record.step < steps else "done"
             yield record
             if ending:
                 self._end(state, data, config, record, ending)
@@ -182,8 +183,10 @@ class Worker:
             state.model.train()
             self.journal.add_sample(Sample(step=state.step, prompt=config.sample_prompt, text=text))
 
-    def _ending(self, state: TrainingState, config: TrainingConfig) -> str:
-        """Writes the diary, saves, reads what people want, each in its time. → the state to end in, or ''"""
+    def _ending(self, state: TrainingState, config: TrainingConfig, record: TrainStep) -> str:
+        """Writes the diary, saves, reads what people want, each in its time. → how to end, or ''"""
+        if config.patience and record.val_loss is not None and self._is_tired(config, record):
+            return "early"
         now = time.monotonic()
         if self._terminated.is_set():
             return "interrupted"
@@ -195,6 +198,12 @@ class Worker:
         if config.minutes is not None and state.elapsed > OVERTIME * 60 * config.minutes:
             return "done"
         return {"pause": "paused", "stop": "stopped"}.get(self.journal.status().wanted, "")
+
+    def _is_tired(self, config: TrainingConfig, record: TrainStep) -> bool:
+        """Whether the held-out text has been foretold no better for so long that it is time to end."""
+        self._flush()  # the diary knows all looks, also those from before a resume
+        looks = [r.val_loss for r in self.journal.validation() if r.step <= record.step]
+        return is_tired([loss for loss in looks if loss is not None], config.patience)
 
     def _flush(self) -> None:
         different = self.journal.add_steps(self._pending)
@@ -226,7 +235,7 @@ class Worker:
         self._save(state)
         # after a resume the diary may be ahead: it knows steps that the killed worker did not save
         val_loss = [r.val_loss for r in self.journal.validation() if r.step <= record.step][-1]
-        if ending in ("done", "stopped"):
+        if ending in ("done", "early", "stopped"):
             self.journal.tell(message="Measuring the result on the held-out text.")
             result = evaluate(
                 state.model,
@@ -237,6 +246,7 @@ class Worker:
             val_loss = result.loss
             self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
         message = FAREWELLS[ending].format(step=state.step)
+        ending = "done" if ending == "early" else ending
         self.journal.add_event(message)
         self.journal.tell(state=ending, message=message)
         assert val_loss is not None

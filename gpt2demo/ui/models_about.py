@@ -82,19 +82,20 @@ def _percent(share: float) -> str:
 
 def _recipe(how: TrainingConfig, started_from: str) -> list[tuple[str, str]]:
     budget = f"{how.steps:,} steps" if how.steps is not None else f"{how.minutes:g} minutes"
-    optimizer = {"adamw": "AdamW", "muon": "Muon, and AdamW for the rest"}.get(how.optimizer, how.optimizer)
     clip = f"{how.gradient_clip:g}" if how.gradient_clip else "never shortened"
     return [
         ("began with", started_from or words.RANDOM_NUMBERS),
         ("budget", budget),
-        ("optimizer", optimizer),
+        ("optimizer", words.OPTIMIZERS.get(how.optimizer, how.optimizer)),
         ("highest learning rate", f"{how.learning_rate:g}"),
         ("it rises", f"for the first {how.warmup:.0%} of the steps"),
-        ("then falls", f"to {how.final_learning_rate:.0%} of it ({how.decay})"),
-        ("one step reads", words.BATCHES[how.batches].format(rows=how.batch_size, length=how.length)),
+        ("then falls", words.FALLS[how.decay].format(end=how.final_learning_rate)),
+        ("one step reads", words.BATCHES[how.batches].format(rows=how.rows, length=how.length)),
         ("weight decay", f"{how.weight_decay:g}"),
         ("longest gradient", clip),
         ("seed", f"{how.seed}"),
+        *([("looks at held-out text", f"every {how.evaluate_every:,} steps")] if how.evaluate_every else []),
+        *([("patience", f"{how.patience} looks")] if how.patience else []),
         ("precision", words.PRECISIONS[how.precision]),
         *([("memory", words.CHECKPOINTING)] if how.gradient_checkpointing else []),
         *([("rounding", words.ROUNDING)] if how.quantization_aware else []),

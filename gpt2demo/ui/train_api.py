@@ -57,7 +57,7 @@ class TrainAPI:
             size: "pico", "nano", "micro", "mini", "gpt2" and larger.
             minutes: how long it may train, if steps is 0.
             steps: how many steps it trains.
-            optimizer: "muon" or "adamw".
+            optimizer: "muon", "adamw" or "adam".
             seed: the same seed on the same machine gives the same run.
             variants: what is not as in GPT-2, by the names of config.json, such as {"norm": "post"}.
             start: "starter" or "run:ID", whose size and tokens are kept: it goes on learning (fine-tuning).

@@ -64,6 +64,14 @@ class Form:
     batches: Any = None
     precision: Any = None
     knobs: Any = None  # those of KNOBS that are on
+    decay: Any = ""  # here and below "" and None: as the optimiser's recipe has it
+    warmup: Any = None
+    final_learning_rate: Any = None
+    weight_decay: Any = None
+    gradient_clip: Any = None
+    accumulation: Any = None
+    evaluate_every: Any = None
+    patience: Any = None
     budget: Any = "minutes"  # "minutes", "steps" or "epochs"
     minutes: Any = 2.0
     steps: Any = 600
@@ -88,6 +96,10 @@ VARIANTS = (
     *("n_experts", "experts_per_token", "init"),
 )
 PARTS = ("bias", "tie_word_embeddings", "lm_head_bias")
+LEARNING = (
+    *("warmup", "final_learning_rate", "weight_decay", "gradient_clip"),
+    *("accumulation", "evaluate_every", "patience"),
+)
 KNOBS = ("gradient_checkpointing", "quantization_aware")
 
 
@@ -302,6 +314,8 @@ def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> Tra
         batches=form.batches,
         precision=form.precision,
         **{knob: knob in (form.knobs or ()) for knob in KNOBS},
+        decay=form.decay if form.decay != "" else None,
+        **{name: whole(getattr(form, name)) for name in LEARNING},
         **_budget(form),
     )
     device_for(config.precision)  # refuses what this machine cannot compute
@@ -312,9 +326,7 @@ def in_epochs(form: Form, config: TrainingConfig, facts: CorpusReport) -> Traini
     """The same training, with a budget in epochs turned into steps."""
     if form.budget != "epochs":
         return config
-    return replace(
-        config, steps=max(1, round(form.epochs / facts.epochs(1, config.batch_size, config.length)))
-    )
+    return replace(config, steps=max(1, round(form.epochs / facts.epochs(1, config.rows, config.length))))
 
 
 def _budget(form: Form) -> dict[str, Any]:

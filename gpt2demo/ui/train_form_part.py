@@ -56,7 +56,8 @@ class FormPart:
             *(part.change for part in (form.minutes, form.steps, form.epochs, form.optimizer, form.batch)),
             *(part.change for part in (form.vocabulary, form.rate, form.seed, form.prompt, form.batches)),
             *(part.change for part in (form.precision, form.knobs)),
-            *(part.change for part in (form.begin, form.hand, *form.variants.controls)),
+            *(part.change for part in (form.begin, form.hand)),
+            *(part.change for part in (*form.variants.controls, *form.learning.controls)),
         ]
         looked = gr.on(changes, self.look, form.controls, answers, trigger_mode="always_last", **QUIET)
         looked.then(self.measure, form.controls, form.estimate, trigger_mode="always_last", **QUIET)

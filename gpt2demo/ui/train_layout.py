@@ -19,6 +19,7 @@ from gpt2demo.ui.components import (
 )
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, section
+from gpt2demo.ui.train_learning import LearningLayout
 from gpt2demo.ui.train_variants import VariantsLayout
 
 USUAL_SIZE = "nano"
@@ -39,6 +40,7 @@ class FormLayout:
             with gr.Column():
                 self._run()
         self.variants = VariantsLayout()
+        self.learning = LearningLayout()
 
     def _text(self, samples: tuple[SampleText, ...]) -> None:
         SafeHTML(section(words.TEXT, words.TEXT_HINT, step=1))
@@ -227,6 +229,7 @@ class FormLayout:
             self.batches,
             self.precision,
             self.knobs,
+            *self.learning.controls,
             self.budget,
             self.minutes,
             self.steps,

@@ -72,10 +72,10 @@ def estimate(planned: Planned, pace: Pace, waiting: int) -> Safe:
     """What the budget buys on this machine, in sentences."""
     config = planned.run.training
     steps, budget = _budget(config, pace)
-    epochs = planned.report.epochs(steps, config.batch_size, config.length)
-    read = config.batch_size * config.length
+    epochs = planned.report.epochs(steps, config.rows, config.length)
+    read = config.rows * config.length
     lines = [
-        f"{budget}: {times(epochs)} through the text. Each step reads {config.batch_size} passages of "
+        f"{budget}: {times(epochs)} through the text. Each step reads {config.rows} passages of "
         f"{config.length} tokens and costs about {short(pace.step)}."
     ]
     if epochs > REPEATS_THAT_HELP:
@@ -84,16 +84,29 @@ def estimate(planned: Planned, pace: Pace, waiting: int) -> Safe:
             f"After about {duration(until)} it has read everything {REPEATS_THAT_HELP} times: from then on "
             "watch the validation loss, it may rise again (overfitting)."
         )
-    name = "Muon" if config.optimizer == "muon" else "AdamW"
-    how = f"{name}, highest learning rate {config.learning_rate:.2g}, seed {config.seed}."
     return tag(
         "div",
         *(tag("p", line) for line in lines),
         hint(_source(pace, waiting)),
-        tag("p", how, class_="gd-hint gd-full"),
+        tag("p", learning(config), class_="gd-hint gd-full"),
         class_="gd-estimate",
         role="status",
     )
+
+
+def learning(config: TrainingConfig) -> str:
+    """The numbers by which a run learns, in a sentence."""
+    name = next(name for name, key in words.OPTIMIZERS if key == config.optimizer)
+    parts = [
+        f"{name}, highest learning rate {config.learning_rate:.2g}",
+        f"reached after {config.warmup:.0%} of the steps and {words.DECAYS[config.decay]}",
+        f"weight decay {config.weight_decay:g}",
+        f"gradients shortened to {config.gradient_clip:g}" if config.gradient_clip else "",
+        f"{config.accumulation} batches per step" if config.accumulation > 1 else "",
+        f"ends early after {config.patience} looks without a new best" if config.patience else "",
+        f"seed {config.seed}",
+    ]
+    return "; ".join(part for part in parts if part) + "."
 
 
 def _budget(config: TrainingConfig, pace: Pace) -> tuple[int, str]:

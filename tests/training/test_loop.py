@@ -26,13 +26,13 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture(params=["adamw", "muon"])
+@pytest.fixture(params=["adamw", "adam", "muon"])
 def optimizer(request):
     return request.param
 
 
 def test_the_loss_falls(optimizer, make_config, make_state, data, tokenizer):
-    config = make_config(optimizer, learning_rate=0.01 if optimizer == "adamw" else 0.03, steps=60)
+    config = make_config(optimizer, learning_rate=0.03 if optimizer == "muon" else 0.01, steps=60)
     records = list(train(make_state(config), data, config, steps=60))
     first, last = records[0], records[-1]
     assert abs(first.train_loss - math.log(tokenizer.vocab_size)) < 0.3  # an untrained model guesses
@@ -110,6 +110,33 @@ def test_padded_halves_equal_one_whole_bit_for_bit(optimizer, make_config, make_
     settings = {"seed": config.seed, "batch_size": config.batch_size, "length": config.length}
     foretold = [(batch(rows.train, step=i, **settings)[1] != IGNORED).sum().item() for i in range(24)]
     assert expected[-1].tokens == sum(foretold) < 24 * 4 * 16  # padding is not counted as read
+
+
+@pytest.mark.parametrize("text", ["data", "rows"])
+def test_small_batches_added_up_are_one_large_batch(text, optimizer, make_config, shape, request):
+    read = request.getfixturevalue(text)
+    how = {"batches": "padded" if text == "rows" else "packed", "steps": 6, "gradient_clip": 1.0}
+    large = make_config(optimizer, batch_size=8, **how)
+    runs = []
+    for at_once, times in ((8, 1), (4, 2), (3, 3), (1, 8)):
+        config = make_config(optimizer, batch_size=at_once, accumulation=times, **how)
+        state = new_state(GPT2(dataclasses.replace(shape, dropout=0.0), seed=1), large)
+        runs.append(list(train(state, read, config, steps=6)))
+        assert config.rows == at_once * times
+    whole, halves, others, ones = runs
+    for records in (halves, ones):  # the same eight windows, in smaller pieces
+        assert [r.tokens for r in records] == [r.tokens for r in whole]
+        for name in ("train_loss", "gradient_norm"):
+            found, expected = ([getattr(r, name) for r in run] for run in (records, whole))
+            assert found[0] == pytest.approx(expected[0], rel=1e-5)
+            assert found == pytest.approx(expected, rel=1e-2)  # each step makes rounding count more
+    assert others[0].train_loss != pytest.approx(whole[0].train_loss, rel=1e-5)  # nine are others
+
+
+def test_a_run_looks_at_the_held_out_text_as_often_as_it_is_told(make_config, make_state, data):
+    config = make_config(steps=20, evaluate_every=7)
+    records = list(train(make_state(config), data, config, steps=20))
+    assert [r.step for r in records if r.val_loss is not None] == [0, 7, 14, 20]
 
 
 def test_padding_changes_neither_loss_nor_gradient(make_config, make_state, rows):

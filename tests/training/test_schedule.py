@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gpt2demo.training.schedule import evaluation_interval, learning_rate_share, milestones
+from gpt2demo.training.schedule import evaluation_interval, is_tired, learning_rate_share, milestones
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
@@ -20,6 +20,26 @@ def test_the_learning_rate_takes_the_values_of_the_formula(make_config, decay):
     assert all(a > b for a, b in zip(shares[10:], shares[11:], strict=False))
     assert learning_rate_share(100, 100, config) == pytest.approx(0.2)  # where it would be after the last
     assert 0.2 < shares[99] < 0.22
+
+
+def test_a_constant_rate_never_falls_and_wsd_falls_at_the_end(make_config):
+    constant = make_config(decay="constant", warmup=0.1, final_learning_rate=0.2)
+    assert {learning_rate_share(step, 100, constant) for step in range(10, 100)} == {1.0}
+    stable = make_config(decay="wsd", warmup=0.1, final_learning_rate=0.2)
+    shares = [learning_rate_share(step, 100, stable) for step in range(100)]
+    assert set(shares[10:82]) == {1.0} and shares[83] < 1.0  # the last fifth of the 90 steps after the rise
+    assert shares[91] == pytest.approx(0.2 + 0.8 * 0.5) and 0.2 < shares[99] < 0.25
+    assert all(a > b for a, b in zip(shares[82:], shares[83:], strict=False))
+
+
+def test_patience_ends_after_so_many_looks_without_a_new_best():
+    assert not is_tired([3.0, 2.0, 1.0], 2) and not is_tired([3.0, 1.0, 2.0], 2)
+    assert is_tired([3.0, 1.0, 2.0, 1.5], 2) and is_tired([1.0, 1.0], 1)
+    assert not is_tired([1.0, 2.0, 3.0], 0) and not is_tired([], 1) and not is_tired([1.0], 1)
+
+
+def test_looks_come_as_often_as_is_wanted():
+    assert evaluation_interval(600) == 30 and evaluation_interval(600, 7) == 7
 
 
 def test_without_a_warmup_the_first_step_uses_the_highest_rate(make_config):

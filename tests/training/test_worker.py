@@ -129,10 +129,10 @@ def test_many_kills_leave_no_trace(make_config, make_run, uninterrupted, results
         saves = chance.sample(range(1, 20), 5)  # where a checkpoint falls due is a matter of the clock
         ending = Worker._ending
 
-        def save_sometimes(self, state, config, saves=saves, ending=ending):
+        def save_sometimes(self, state, config, record, saves=saves, ending=ending):
             if state.step in saves:
                 self._save(state)
-            return ending(self, state, config)
+            return ending(self, state, config, record)
 
         monkeypatch.setattr(Worker, "_ending", save_sometimes)
         for killed_at in sorted(chance.sample(range(2, 23), 6)):
@@ -209,6 +209,23 @@ def test_an_outcome_after_a_replay_is_that_of_its_own_step(make_config, make_run
     rows = run.journal().steps()
     assert worker.outcome.step == 7 and worker.outcome.train_loss == rows[6].train_loss
     assert worker.outcome.val_loss == rows[6].val_loss
+
+
+def test_patience_ends_a_run_that_gets_no_better(make_config, make_run, monkeypatch):
+    losses = iter([3.0, 2.0, 2.5, 2.1, 2.2, *[2.4] * 9])
+
+    def measured(state, *rest, **more):
+        for record in train(state, *rest, **more):
+            known = record.val_loss is not None
+            yield dataclasses.replace(record, val_loss=next(losses)) if known else record
+
+    monkeypatch.setattr(worker_module, "train", measured)
+    run = make_run("tired", make_config(steps=40, evaluate_every=4, patience=3))
+    work_until(run, 9)
+    worker, records = work(run)  # the looks before the kill count as well
+    assert records[-1].step == 16 and worker.outcome.state == "done" and worker.outcome.step == 17
+    assert run.status().state == "done" and run.status().final_val_loss is not None
+    assert events(run)[-1].startswith("Finished early, after 17 steps")
 
 
 def test_a_second_worker_is_refused_and_disturbs_nothing(make_config, make_run, uninterrupted, results):

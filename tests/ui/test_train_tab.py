@@ -82,7 +82,8 @@ def test_controls_stand_in_the_order_of_the_form(same_tab: TrainTab) -> None:
     controls = same_tab.form_part.form.controls
     assert len(controls) == len(FIELDS)
     form = same_tab.form_part.form
-    by_name = [getattr(form if hasattr(form, name) else form.variants, name) for name in FIELDS]
+    layouts = (form, form.variants, form.learning)
+    by_name = [next(getattr(part, name) for part in layouts if hasattr(part, name)) for name in FIELDS]
     assert controls == by_name
 
 
@@ -155,6 +156,13 @@ def test_sizes_of_zero_are_the_sizes_own(same_tab: TrainTab) -> None:
         ({"n_layer": float("nan")}, "n_layer"),
         ({"batches": ["packed"]}, "batches"),
         ({"precision": "fp8"}, "precision"),
+        ({"decay": "sometimes"}, "decay"),
+        ({"decay": ["linear"]}, "decay"),
+        ({"warmup": 2}, "warmup"),
+        ({"accumulation": 0}, "accumulation"),
+        ({"patience": -1}, "patience"),
+        ({"evaluate_every": "often"}, "evaluate_every"),
+        ({"gradient_clip": float("nan")}, "gradient_clip"),
         ({"knobs": ["faster"]}, "gradient_checkpointing"),
         ({"knobs": 7}, "knobs"),
         ({"begin": "end"}, "beginning"),
@@ -182,6 +190,29 @@ def test_the_knobs_change_what_the_run_needs(same_tab: TrainTab) -> None:
     assert half.run.training.precision == "bf16" and half.memory < plain.memory
     assert less.run.training.gradient_checkpointing and not less.run.training.quantization_aware
     assert more.run.training.quantization_aware and less.memory < more.memory / 2
+
+
+def test_an_empty_field_is_the_recipes(same_tab: TrainTab) -> None:
+    plan = same_tab.form_part.planner.plan
+    usual = plan(Form.of(values())).run.training
+    assert (usual.decay, usual.warmup, usual.weight_decay, usual.accumulation) == ("linear", 0.03, 0.0, 1)
+    chosen = plan(
+        Form.of(
+            values(
+                optimizer="adam", decay="wsd", warmup=0.2, final_learning_rate=0.5, weight_decay=0, batch=2,
+                gradient_clip=2, accumulation=3.0, evaluate_every=5, patience=2, budget="steps", steps=50,
+            )
+        )
+    )  # fmt: skip
+    config = chosen.run.training
+    assert (config.decay, config.warmup, config.final_learning_rate) == ("wsd", 0.2, 0.5)
+    assert (config.gradient_clip, config.evaluate_every, config.patience) == (2, 5, 2)
+    told = estimate(chosen, Pace(step=0.01, look=0.01, measured=True), 0)
+    assert "Adam, highest" in told and "reads 6 passages" in told and "3 batches per step" in told
+    assert "falling at the end" in told and "after 2 looks" in told
+    command = command_for(chosen.run, "again")
+    for option in ("--decay wsd", "--accumulation 3", "--patience 2", "--evaluate-every 5", "--warmup 0.2"):
+        assert option in command
 
 
 def test_padded_batches_are_reported_and_trained(same_tab: TrainTab) -> None:

@@ -27,7 +27,7 @@ HEAD = (
 LOWEST = "lowest"
 AT_STEP = "at step {step:,}"
 TOKENS = {"char": "characters", "word": "words", "bpe": "word pieces"}
-OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "muon": "Muon"}
 UNKNOWN = "–"
 TOO_MANY = (
     "These are {count:,} runs.",

@@ -224,3 +224,10 @@ BATCHES = {
 PRECISIONS = {"fp32": "32 bits", "bf16": "bf16, weights in 32 bits", "fp16": "fp16, weights in 32 bits"}
 CHECKPOINTING = "blocks computed twice (gradient checkpointing)"
 ROUNDING = "as int8 will (quantisation-aware)"
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "muon": "Muon, and AdamW for the rest"}
+FALLS = {
+    "linear": "in a line to {end:.0%} of it",
+    "cosine": "like a cosine to {end:.0%} of it",
+    "wsd": "in the last fifth to {end:.0%} of it",
+    "constant": "never",
+}

@@ -84,8 +84,11 @@ STEPS_INFO = "In each step it reads one batch and changes all its numbers a litt
 EPOCHS = "Times through the text (epochs)"
 EPOCHS_INFO = "1: it sees every passage about once. Beyond 4 it begins to learn the text by heart."
 OPTIMIZER = "How it changes its numbers (optimizer)"
-OPTIMIZER_INFO = "Muon: about three times as quick here. AdamW: what nearly everybody uses, GPT-2 too."
-OPTIMIZERS = (("Muon", "muon"), ("AdamW", "adamw"))
+OPTIMIZER_INFO = (
+    "Muon: about three times as quick here. AdamW: what nearly everybody uses, GPT-2 too. Adam: as in "
+    "2015, at a rate that never changes, as in many tutorials."
+)
+OPTIMIZERS = (("Muon", "muon"), ("AdamW", "adamw"), ("Adam", "adam"))
 BATCH = "Passages per step (batch size)"
 BATCH_INFO = "Few: many hasty steps. Many: fewer, calmer steps, and more memory."
 BATCHES_LABEL = "How passages are cut out of the text (batches)"
@@ -117,6 +120,12 @@ TITLE = "Name of this run"
 TITLE_INFO = "Empty: the name of the text."
 PROMPT = "Its samples begin with"
 PROMPT_INFO = "While it learns it shows what it can write. Empty: it begins by itself."
+DECAYS = {
+    "linear": "falling in a line",
+    "cosine": "falling like a cosine",
+    "constant": "never falling",
+    "wsd": "falling at the end",
+}
 TRYING = "Trying out how fast this machine is …"
 TOO_SHORT = "This text is too short to train on: see what is said about it under Text."
 START = "Start training"

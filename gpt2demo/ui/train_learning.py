@@ -1,0 +1,62 @@
+"""The controls of "How it learns, in detail": the numbers of the optimiser and its schedule."""
+
+from typing import Any
+
+import gradio as gr
+
+from gpt2demo.ui.components import Number, SafeHTML
+from gpt2demo.ui.text import learning as words
+from gpt2demo.ui.theme import hint
+
+
+class LearningLayout:
+    """A folded part of the form. Its fields are empty until somebody knows better than the recipe."""
+
+    def __init__(self) -> None:
+        with gr.Accordion(words.LEARNING, open=False, elem_id="train-learning", elem_classes="gd-full"):
+            SafeHTML(hint(words.LEARNING_HINT))
+            with gr.Row(elem_classes="gd-cols"):
+                with gr.Column():
+                    self.decay = gr.Radio(
+                        list(words.DECAYS),
+                        value="",
+                        label=words.DECAY,
+                        info=words.DECAY_INFO,
+                        elem_id="train-decay",
+                    )
+                with gr.Column():
+                    with gr.Row(elem_classes="gd-pair"):
+                        self.warmup = _number("warmup")
+                        self.final_learning_rate = _number("final_learning_rate")
+                    with gr.Row(elem_classes="gd-pair"):
+                        self.weight_decay = _number("weight_decay")
+                        self.gradient_clip = _number("gradient_clip")
+                with gr.Column():
+                    with gr.Row(elem_classes="gd-pair"):
+                        self.accumulation = _number("accumulation")
+                        self.evaluate_every = _number("evaluate_every")
+                    self.patience = _number("patience")
+
+    @property
+    def controls(self) -> list[Any]:
+        """All controls, in the order of the fields of Form."""
+        return [
+            self.decay,
+            self.warmup,
+            self.final_learning_rate,
+            self.weight_decay,
+            self.gradient_clip,
+            self.accumulation,
+            self.evaluate_every,
+            self.patience,
+        ]
+
+
+def _number(name: str) -> Number:
+    return Number(
+        None,
+        label=getattr(words, name.upper()),
+        info=getattr(words, f"{name.upper()}_INFO"),
+        min_width=120,
+        elem_id=f"train-{name.replace('_', '-')}",
+    )
