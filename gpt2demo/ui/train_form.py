@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -315,7 +316,7 @@ def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> Tra
         precision=form.precision,
         **{knob: knob in (form.knobs or ()) for knob in KNOBS},
         decay=form.decay if form.decay != "" else None,
-        **{name: whole(getattr(form, name)) for name in LEARNING},
+        **{name: written(getattr(form, name)) for name in LEARNING},
         **_budget(form),
     )
     device_for(config.precision)  # refuses what this machine cannot compute
@@ -345,6 +346,15 @@ def _budget(form: Form) -> dict[str, Any]:
         "It is given in minutes, steps or times through the text (epochs).",
         "Choose one of these.",
     )
+
+
+def written(value: Any) -> Any:
+    """A number as it stands in a text field; None for an empty one; everything else for the core to judge."""
+    if not isinstance(value, str):
+        return whole(value)
+    with suppress(ValueError):
+        return whole(float(value)) if value.strip() else None
+    return value[:40]
 
 
 def whole(value: Any) -> Any:

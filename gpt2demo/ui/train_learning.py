@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2demo.ui.components import Number, SafeHTML
+from gpt2demo.ui.components import SafeHTML
 from gpt2demo.ui.text import learning as words
 from gpt2demo.ui.theme import hint
 
@@ -26,16 +26,16 @@ class LearningLayout:
                     )
                 with gr.Column():
                     with gr.Row(elem_classes="gd-pair"):
-                        self.warmup = _number("warmup")
-                        self.final_learning_rate = _number("final_learning_rate")
+                        self.warmup = _field("warmup")
+                        self.final_learning_rate = _field("final_learning_rate")
                     with gr.Row(elem_classes="gd-pair"):
-                        self.weight_decay = _number("weight_decay")
-                        self.gradient_clip = _number("gradient_clip")
+                        self.weight_decay = _field("weight_decay")
+                        self.gradient_clip = _field("gradient_clip")
                 with gr.Column():
                     with gr.Row(elem_classes="gd-pair"):
-                        self.accumulation = _number("accumulation")
-                        self.evaluate_every = _number("evaluate_every")
-                    self.patience = _number("patience")
+                        self.accumulation = _field("accumulation")
+                        self.evaluate_every = _field("evaluate_every")
+                    self.patience = _field("patience")
 
     @property
     def controls(self) -> list[Any]:
@@ -52,11 +52,13 @@ class LearningLayout:
         ]
 
 
-def _number(name: str) -> Number:
-    return Number(
-        None,
+def _field(name: str) -> gr.Textbox:
+    """A field for a number that may stay empty: gradio's own number field would show a 0 then."""
+    return gr.Textbox(
         label=getattr(words, name.upper()),
         info=getattr(words, f"{name.upper()}_INFO"),
+        placeholder=words.SUITS,
+        max_lines=1,
         min_width=120,
         elem_id=f"train-{name.replace('_', '-')}",
     )

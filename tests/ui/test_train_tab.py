@@ -159,7 +159,10 @@ def test_sizes_of_zero_are_the_sizes_own(same_tab: TrainTab) -> None:
         ({"decay": "sometimes"}, "decay"),
         ({"decay": ["linear"]}, "decay"),
         ({"warmup": 2}, "warmup"),
-        ({"accumulation": 0}, "accumulation"),
+        ({"accumulation": "0"}, "accumulation"),
+        ({"accumulation": "1.5"}, "accumulation"),
+        ({"warmup": "much"}, "warmup"),
+        ({"warmup": "nan"}, "warmup"),
         ({"patience": -1}, "patience"),
         ({"evaluate_every": "often"}, "evaluate_every"),
         ({"gradient_clip": float("nan")}, "gradient_clip"),
@@ -199,8 +202,9 @@ def test_an_empty_field_is_the_recipes(same_tab: TrainTab) -> None:
     chosen = plan(
         Form.of(
             values(
-                optimizer="adam", decay="wsd", warmup=0.2, final_learning_rate=0.5, weight_decay=0, batch=2,
-                gradient_clip=2, accumulation=3.0, evaluate_every=5, patience=2, budget="steps", steps=50,
+                optimizer="adam", decay="wsd", warmup="0.2", final_learning_rate=" .5 ", weight_decay="",
+                gradient_clip="2", accumulation="3.0", evaluate_every="5", patience=2, batch=2,
+                budget="steps", steps=50,
             )
         )
     )  # fmt: skip

@@ -5,6 +5,7 @@ LEARNING_HINT = (
     "An empty field means: what suits the optimizer, as it was found by measurement. The sentence above "
     "Start and the command of the run say which numbers these are."
 )
+SUITS = "what suits it"
 DECAY = "How the learning rate falls (schedule)"
 DECAY_INFO = (
     "In a straight line or a half cosine to its end; not at all; or only in the last fifth "
@@ -12,7 +13,7 @@ DECAY_INFO = (
     "shaking what is nearly right."
 )
 DECAYS = (
-    ("what suits it", ""),
+    (SUITS, ""),
     ("line", "linear"),
     ("cosine", "cosine"),
     ("never", "constant"),
