@@ -53,24 +53,29 @@ class GPT2Config:
     init: str = "gpt2"  # the random numbers to start from, or "xavier"
 
     def __post_init__(self) -> None:
-        check_range("vocab_size", self.vocab_size, 1, MAX_VOCABULARY, integer=True)
-        check_range("n_positions", self.n_positions, 1, MAX_POSITIONS, integer=True)
-        check_range("n_embd", self.n_embd, 1, MAX_CHANNELS, integer=True)
-        check_range("n_layer", self.n_layer, 1, MAX_LAYERS, integer=True)
-        check_range("n_head", self.n_head, 1, self.n_embd, integer=True)
+        self._check_whole("vocab_size", 1, MAX_VOCABULARY)
+        self._check_whole("n_positions", 1, MAX_POSITIONS)
+        self._check_whole("n_embd", 1, MAX_CHANNELS)
+        self._check_whole("n_layer", 1, MAX_LAYERS)
+        self._check_whole("n_head", 1, self.n_embd)
         if self.n_inner is not None:
-            check_range("n_inner", self.n_inner, 1, 8 * MAX_CHANNELS, integer=True)
+            self._check_whole("n_inner", 1, 8 * MAX_CHANNELS)
         check_range("dropout", self.dropout, 0.0, 0.9)
         check_range("layer_norm_epsilon", self.layer_norm_epsilon, 1e-12, 1e-1)
-        check_range("attention_window", self.attention_window, 1, MAX_POSITIONS, integer=True)
-        check_range("global_tokens", self.global_tokens, 0, MAX_POSITIONS, integer=True)
-        check_range("n_experts", self.n_experts, 1, MAX_EXPERTS, integer=True)
-        check_range("experts_per_token", self.experts_per_token, 1, self.n_experts, integer=True)
+        self._check_whole("attention_window", 1, MAX_POSITIONS)
+        self._check_whole("global_tokens", 0, MAX_POSITIONS)
+        self._check_whole("n_experts", 1, MAX_EXPERTS)
+        self._check_whole("experts_per_token", 1, self.n_experts)
         for name, allowed in _CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         for name in ("bias", "tie_word_embeddings", "lm_head_bias"):
             check_choice(name, getattr(self, name), (True, False))
         self._check_heads()
+
+    def _check_whole(self, name: str, low: int, high: int) -> None:
+        """Refuses what is no whole number in this range, and turns 32.0, as JSON may say it, into 32."""
+        check_range(name, getattr(self, name), low, high, integer=True)
+        object.__setattr__(self, name, int(getattr(self, name)))
 
     def _check_heads(self) -> None:
         """The heads share the channels, and rotary positions turn the channels of a head in pairs."""

@@ -36,11 +36,11 @@ FINAL_WORK = 1e12  # ... and at most this many parameters times tokens, so that 
 BYTES_PER_SNAPSHOT_NUMBER = 2
 
 FAREWELLS = {
-    "done": "Finished after {step:,} steps.",
-    "paused": "Paused after {step:,} steps; everything is saved.",
-    "stopped": "Stopped after {step:,} steps; everything is saved.",
-    "early": "Finished early, after {step:,} steps: it had stopped getting better on the held-out text.",
-    "interrupted": "Asked to leave after {step:,} steps; everything is saved.",
+    "done": "Finished after {steps}.",
+    "paused": "Paused after {steps}; everything is saved.",
+    "stopped": "Stopped after {steps}; everything is saved.",
+    "early": "Finished early, after {steps}: it had stopped getting better on the held-out text.",
+    "interrupted": "Asked to leave after {steps}; everything is saved.",
 }
 
 WriteSample = Callable[[LanguageModel, Tokenizer, str, int], str]
@@ -245,7 +245,7 @@ class Worker:
             )
             val_loss = result.loss
             self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
-        message = FAREWELLS[ending].format(step=state.step)
+        message = FAREWELLS[ending].format(steps=f"{state.step:,} step{'s' * (state.step != 1)}")
         ending = "done" if ending == "early" else ending
         self.journal.add_event(message)
         self.journal.tell(state=ending, message=message)

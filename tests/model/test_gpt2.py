@@ -144,6 +144,13 @@ def test_config_json_round_trip(config):
         assert GPT2Config.from_json(preset(name, vocab_size=300).to_json()).vocab_size == 300
 
 
+def test_whole_numbers_may_come_as_json_says_them():
+    config = GPT2Config(vocab_size=10.0, n_positions=8.0, n_embd=32.0, n_layer=1.0, n_head=2.0, n_inner=64.0)
+    sizes = (config.vocab_size, config.n_positions, config.n_embd, config.n_layer, config.n_head)
+    assert sizes == (10, 8, 32, 1, 2) and all(type(size) is int for size in (*sizes, config.n_inner))
+    assert GPT2(config)(torch.tensor([[1, 2]])).shape == (1, 2, 10)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
