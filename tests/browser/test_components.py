@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser import gallery as made
 
@@ -15,14 +16,20 @@ pytestmark = pytest.mark.browser
 
 
 def go(page: Page, tab: str) -> None:
-    """Open a tab, also where it is behind "More tabs"."""
+    """Open a tab, also where it is behind "More tabs": gradio sorts them anew after a change of width."""
     page.get_by_role("tab").first.wait_for()
     button = page.get_by_role("tablist").get_by_role("tab", name=tab, exact=True)
-    if button.is_visible():
-        button.click()
-    else:
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=tab).click()
+    for patience in (1_000, 1_000, 1_000, 20_000):  # it may be sorting at this moment
+        try:
+            if button.is_visible():
+                button.click(timeout=patience)
+            else:
+                page.get_by_role("button", name="More tabs").click(timeout=patience)
+                page.locator(".overflow-dropdown").get_by_role("button", name=tab).click(timeout=patience)
+            return
+        except TooLate:
+            continue
+    raise AssertionError(f"the tab {tab} cannot be opened")
 
 
 def data(part: Locator) -> dict[str, str]:
