@@ -87,7 +87,8 @@ class MixtureOfExperts(nn.Module):
         y = torch.zeros_like(tokens)
         for number, expert in enumerate(self.experts):
             token, place = (routing.experts == number).nonzero(as_tuple=True)  # those that chose this expert
-            y = y.index_add(0, token, weights[token, place, None] * expert(tokens[token]))
+            part = weights[token, place, None] * expert(tokens[token])  # half as many bits under autocast
+            y = y.index_add(0, token, part.to(y.dtype))
         return y.view_as(x)
 
 

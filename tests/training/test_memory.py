@@ -48,6 +48,7 @@ CASES = [
     {"positions": "rotary", "activation": "relu"},
     {"attention": "local", "norm": "post"},
     {"n_experts": 4, "experts_per_token": 2},
+    {"n_experts": 4, "precision": "bf16"},
     {"architecture": "lstm"},
     {"architecture": "lstm", "precision": "bf16"},
     {"architecture": "bigram", "vocab_size": 500},

@@ -17,7 +17,7 @@ from gpt2demo.training.checkpoint import resume, save
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
-from gpt2demo.training.loop import train
+from gpt2demo.training.loop import new_state, train
 from gpt2demo.training.memory import measure_memory
 from gpt2demo.training.worker import Worker
 
@@ -182,3 +182,31 @@ def test_gradients_make_room_before_the_forward_pass(optimizer, make_config, mak
     next(steps)
     handle.remove()
     assert alive == [0]
+
+
+EVERY = [
+    {"norm": "post"}, {"activation": "relu"}, {"positions": "sinusoidal"}, {"positions": "rotary"},
+    {"positions": "none"}, {"attention": "local"}, {"attention": "strided"}, {"attention": "global_local"},
+    {"n_experts": 4}, {"n_experts": 3, "experts_per_token": 2}, {"bias": False}, {"dropout": 0.1},
+    {"tie_word_embeddings": False, "lm_head_bias": True},
+    {"architecture": "lstm"}, {"architecture": "bigram"},
+]  # fmt: skip
+TOGETHER = [
+    {"precision": "bf16"},
+    {"gradient_checkpointing": True},
+    {"quantization_aware": True},
+    {"precision": "bf16", "gradient_checkpointing": True, "quantization_aware": True, "accumulation": 2},
+]
+
+
+@pytest.mark.parametrize("variant", EVERY, ids=lambda variant: "-".join(map(str, variant.values())))
+@pytest.mark.parametrize("knobs", TOGETHER, ids=lambda knobs: "-".join(knobs))
+def test_every_variant_can_be_trained_with_every_knob(variant, knobs, make_config, data, tokenizer):
+    sizes = {"n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 2, "attention_window": 4}
+    model = GPT2Config(vocab_size=tokenizer.vocab_size, **{**sizes, "dropout": 0.0, **variant})
+    config = make_config("muon", learning_rate=0.01, steps=2, **knobs)
+    plain = make_config("muon", learning_rate=0.01, steps=2, batch_size=config.rows)
+    first, expected = (
+        next(train(new_state(make_model(model, seed=1), c), data, c, steps=2)) for c in (config, plain)
+    )
+    assert first.train_loss == pytest.approx(expected.train_loss, rel=0.01)
