@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gpt2demo.errors import ConfigError
 from gpt2demo.hub.card import CardFacts, CurvePoint, format_notice, model_card
 from gpt2demo.hub.manifest import FORMAT, MANIFEST, FileSum, Manifest, Sum
 from gpt2demo.training.checkpoint import KEPT
+from gpt2demo.training.files import check_free
 from gpt2demo.training.folder import RunFolder
 
 ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json")
@@ -77,12 +77,7 @@ def export_to(folder: RunFolder, out: Path) -> Exported:
 
     Raises ConfigError when there is something of that name already.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(
-            f"{out.name} exists and is not empty.",
-            "An export is a new file or folder.",
-            "Choose another name.",
-        )
+    check_free(out, "An export is a new file or folder.")
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     workshop = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"

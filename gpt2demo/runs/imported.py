@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt2demo.errors import ConfigError
 from gpt2demo.hub.source import MOST_BYTES, ForeignModel, open_model
 from gpt2demo.runs.bundle import bundle_in, read_bundle
 from gpt2demo.runs.foreign import IMPORTED
-from gpt2demo.training.files import write_json, write_tensors
+from gpt2demo.training.files import check_free, write_json, write_tensors
 from gpt2demo.training.folder import RunFolder
 
 
@@ -87,12 +86,7 @@ def _write(foreign: ForeignModel, path: Path, *, command: list[str]) -> None:
 @contextmanager
 def _new_folder(path: Path) -> Iterator[tuple[Path, Path]]:
     """A folder that gets its name when the block is through, and one to work in. Raises ConfigError."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(
-            f"{path.name} exists and is not empty.",
-            "An imported model needs a folder of its own.",
-            "Choose another name.",
-        )
+    check_free(path, "An imported model needs a folder of its own.")
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     room = path.parent / f".{path.name[:100]}.{secrets.token_hex(4)}.tmp"

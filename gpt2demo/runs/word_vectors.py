@@ -5,12 +5,14 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gpt2demo.errors import BusyError
 from gpt2demo.inspection.word2vec import Word2VecConfig, Word2VecStep, train_word2vec
 from gpt2demo.runs.models import LoadedModel, ModelStore
 from gpt2demo.text.corpus import Corpus, encode_documents
 from gpt2demo.text.tokenizers import Tokenizer
 
 KEPT = 8  # texts whose vectors are remembered
+MOST_WAITING = 6  # texts that are being learnt from, or wait for it
 LOOK_SECONDS = 0.25  # between two looks at a job
 
 
@@ -43,7 +45,8 @@ class WordVectors:
         """Learns the vectors for a model's tokens from the text that it was trained on, or watches that.
 
         Yields how far it is, None while others are learning, and at last a step with the vectors. It goes on
-        when nobody watches. Raises what learning raises, NotFoundError for a model that came without a text.
+        when nobody watches. Raises what learning raises, NotFoundError for a model that came without a text,
+        BusyError when too many texts are waiting.
         """
         job = self._join(loaded)
         while not job.done.wait(LOOK_SECONDS):
@@ -58,6 +61,12 @@ class WordVectors:
         with self._guard:
             job = self._jobs.get(_key(loaded))
             if job is None or job.error is not None:
+                if sum(not other.done.is_set() for other in self._jobs.values()) >= MOST_WAITING:
+                    raise BusyError(
+                        f"{MOST_WAITING} other texts come first.",
+                        "This server learns the vectors of one text after the other.",
+                        "Try again in a minute.",
+                    )
                 job = self._jobs[_key(loaded)] = _Job()
                 threading.Thread(target=self._work, args=(job, corpus, loaded.tokenizer), daemon=True).start()
             self._jobs.move_to_end(_key(loaded))

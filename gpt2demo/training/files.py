@@ -12,9 +12,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gpt2demo.errors import FileError
+from gpt2demo.errors import ConfigError, FileError
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}  # as safetensors calls them
+
+
+def check_free(path: Path, needed: str, todo: str = "Choose another name.") -> None:
+    """Refuses a name under which something lies already; an empty folder is as good as nothing.
+
+    needed, todo: the second and third sentence of the ConfigError.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{path.name} exists and is not empty.", needed, todo)
 
 
 def sync_folder(folder: Path) -> None:

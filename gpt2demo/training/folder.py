@@ -7,7 +7,7 @@ from pathlib import Path
 
 import safetensors
 
-from gpt2demo.errors import ConfigError, FileError, NotFoundError
+from gpt2demo.errors import FileError, NotFoundError
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
@@ -16,7 +16,7 @@ from gpt2demo.text.batches import encode_corpus
 from gpt2demo.text.corpus import Corpus, Document
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.files import read_json, read_tensors, write_json, write_tensors
+from gpt2demo.training.files import check_free, read_json, read_tensors, write_json, write_tensors
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.plan import RunPlan, command_for
@@ -85,12 +85,11 @@ class RunFolder:
         """
         training = plan.training
         data = encode_corpus(plan.corpus, plan.tokenizer, length=training.length, batches=training.batches)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ConfigError(
-                f"{path.name} exists and is not empty.",
-                "A new run needs a folder of its own.",
-                "Choose another name, or continue the run that is there.",
-            )
+        check_free(
+            path,
+            "A new run needs a folder of its own.",
+            "Choose another name, or continue the run that is there.",
+        )
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         write_json(path / "corpus.json", {"documents": [asdict(d) for d in plan.corpus.documents]})

@@ -9,8 +9,9 @@ from gradio.events import api
 from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Services
-from gpt2demo.ui.train_form import Form, Planner, variant_fields
+from gpt2demo.ui.train_form import Form, variant_fields
 from gpt2demo.ui.train_live import Live
+from gpt2demo.ui.train_planner import Planner
 
 
 class TrainAPI:

@@ -16,8 +16,9 @@ from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page, said
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, pieces
-from gpt2demo.ui.train_form import Form, Planned, Planner
+from gpt2demo.ui.train_form import Form
 from gpt2demo.ui.train_layout import FormLayout
+from gpt2demo.ui.train_planner import Planned, Planner
 
 # A size brings its own context and dropout: set in the browser, so that a quick Start finds them set.
 BROUGHT = {name: [shape["n_positions"], shape["dropout"]] for name, shape in PRESETS.items()}

@@ -8,7 +8,7 @@ from gpt2demo.ui.components import strip_value, token_line
 from gpt2demo.ui.escape import Safe, tag
 from gpt2demo.ui.text import train as words
 from gpt2demo.ui.theme import hint, notice, pieces, stats
-from gpt2demo.ui.train_form import Planned
+from gpt2demo.ui.train_planner import Planned
 
 SHOWN_NOTICES = 4
 HOPELESS = 100_000_000  # parameters from which training here is a thought experiment

@@ -36,11 +36,10 @@ class Word2VecPart:
         with gr.Row(elem_classes="gd-panel gd-split-right", elem_id="word2vec"):
             with gr.Column():
                 SafeHTML(section(words.TITLE, words.HINT))
-                self.learn = gr.Button(words.LEARN, elem_id="word2vec-learn")
+                with gr.Row(elem_classes="gd-actions"):
+                    self.learn = gr.Button(words.LEARN, elem_id="word2vec-learn")
                 self.note = SafeHTML(hint(words.LEARN_INFO), elem_id="word2vec-note")
-                self.map = PlotlyPlot(
-                    label=words.MAP_LABEL, placeholder=words.MAP_EMPTY, height=HEIGHT, elem_id="word2vec-map"
-                )
+                self.map = PlotlyPlot(label=words.MAP_LABEL, height=HEIGHT, elem_id="word2vec-map")
             with gr.Column():
                 self.card = SafeHTML(elem_id="word2vec-neighbours")
         shown = [self.note, self.map, self.card]

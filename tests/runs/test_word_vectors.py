@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt2demo.errors import NotFoundError
+from gpt2demo.errors import BusyError, NotFoundError
 from gpt2demo.inspection import word2vec
 from gpt2demo.inspection.word2vec import Word2VecConfig
 from gpt2demo.runs import word_vectors
@@ -89,6 +89,31 @@ def test_only_so_many_are_remembered(vectors, services, monkeypatch):
     for loaded in models:
         list(vectors.learn(loaded))
     assert vectors.known(models[0]) is None and vectors.known(models[1]) is not None
+    forget_runs(services)
+
+
+def test_only_so_many_texts_may_wait(vectors, services, monkeypatch):
+    go = threading.Event()
+
+    def slow(*values):
+        assert go.wait(20)
+        yield from word2vec.train_word2vec(*values)
+
+    monkeypatch.setattr(word_vectors, "train_word2vec", slow)
+    monkeypatch.setattr(word_vectors, "MOST_WAITING", 2)
+    one, two, three = (
+        services.models.get(ModelRef.parse(f"run:{make_run(services, ME, t)}")) for t in ("A", "B", "C")
+    )
+    first, second = vectors.learn(one), vectors.learn(two)
+    assert next(first) is None and next(second) is None
+    with pytest.raises(BusyError, match="2 other texts"):
+        next(vectors.learn(three))
+    assert next(vectors.learn(one)) is None  # who only watches is let in
+    go.set()
+    *_, _ = first
+    *_, _ = second
+    *_, last = vectors.learn(three)
+    assert last.vectors is not None
     forget_runs(services)
 
 

@@ -7,7 +7,7 @@ HINT = (
     "the neighbours."
 )
 LEARN = "Learn these vectors now"
-LEARN_INFO = "It takes about ten seconds, once for everybody who looks at this text."
+LEARN_INFO = "It takes about ten seconds, once for all who look at this text; then a map appears."
 WAITING = "Another text is being learnt from; then it is this one's turn …"
 GOING = "{done:,.1f} of {all:,.1f} million pairs of neighbours, loss {loss:.2f} …"
 LEARNT = (
@@ -15,7 +15,6 @@ LEARNT = (
     "{loss:.2f}. The map (PCA) shows {share} of all differences."
 )
 MAP_LABEL = "Map of the word2vec vectors"
-MAP_EMPTY = "Press the button: the map is drawn when the vectors are learnt."
 NEIGHBOURS_TITLE = "Nearest to {token}, by word2vec"
 NEIGHBOURS_HINT = "1: stands among just the same tokens; 0: nothing in common (cosine, average taken off)."
 NEIGHBOURS_CAPTION = "The nearest tokens by word2vec and how alike they are (cosine)"
