@@ -15,6 +15,7 @@ MAX_STEPS = 1_000_000
 MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 MAX_ACCUMULATION = 256
+HANDS_PARAMETERS = 30_000_000  # each hand holds gradients of its own: larger models share out each product
 OPTIMIZERS = ("adamw", "adam", "muon")
 DECAYS = ("cosine", "linear", "constant", "wsd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -186,6 +187,23 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     return TrainingConfig(**numbers)
 
 
+def hands_for(model: GPT2Config, config: TrainingConfig) -> int:
+    """How many hands a run has: as many as threads, where the halves of a batch can be computed apart.
+
+    Dropout draws from a single stream of random numbers, experts are watched by hooks, and rounding in the
+    forward pass changes the model for a moment: these have one hand, and so has everything on a GPU.
+    """
+    together = model.dropout or model.n_experts > 1 or config.quantization_aware or config.precision == "fp16"
+    if together or count_parameters(model) > HANDS_PARAMETERS:
+        return 1
+    return min(config.threads, config.batch_size)
+
+
+def threads_for_products(model: GPT2Config, config: TrainingConfig) -> int:
+    """How many threads share out each product of matrices: all that the hands leave over."""
+    return config.threads if hands_for(model, config) == 1 else 1
+
+
 def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
     """What a step of this run will need, predicted before anything is allocated."""
     return memory_by_part(
@@ -196,6 +214,7 @@ def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
         precision=training.precision,
         gradient_checkpointing=training.gradient_checkpointing,
         quantization_aware=training.quantization_aware,
+        hands=hands_for(model, training),
     )
 
 

@@ -18,8 +18,9 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
-from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.optimizers import HeadwiseMuon, make_optimizers, set_learning_rate
+from gpt2demo.training.config import TrainingConfig, hands_for
+from gpt2demo.training.hands import Hands
+from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 
@@ -64,6 +65,7 @@ class TrainingState:
 
     model: LanguageModel
     optimizers: tuple[Optimizer, ...]
+    hands: Hands
     scaler: GradScaler
     step: int = 0
     tokens: int = 0
@@ -75,8 +77,12 @@ def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
     """The state of a run that is about to begin; it is computed where the model is."""
     if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
         model.recompute = config.gradient_checkpointing
+    hands = Hands(hands_for(model.config, config))
     return TrainingState(
-        model=model, optimizers=make_optimizers(model, config), scaler=make_scaler(model, config)
+        model=model,
+        optimizers=make_optimizers(model, config, hands),
+        hands=hands,
+        scaler=make_scaler(model, config),
     )
 
 
@@ -216,8 +222,6 @@ def _gradients(
     while True:
         loss = _backward(state, inputs.to(state.model.device), targets.to(state.model.device), config)
         for optimizer in state.optimizers:  # before anybody judges how long the gradient is
-            if isinstance(optimizer, HeadwiseMuon):
-                optimizer.hand_over()
             state.scaler.unscale_(optimizer)
         gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -241,16 +245,46 @@ def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: Tra
         torch.manual_seed(mixed_seed(config.seed, state.step))
     for optimizer in state.optimizers:  # before the forward pass, which needs the room
         optimizer.zero_grad()
+    work = _alone if state.hands.count == 1 else _side_by_side
     for x, y in zip(*(torch.split(whole, config.batch_size) for whole in (inputs, targets)), strict=True):
-        share = count_targets(y) / tokens
-        with computing_in(model, config):
-            with watching_routers(model) as routings:
-                wish = error = cross_entropy(model(x), y)
-            if routings:
-                wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
-            state.scaler.scale(wish * share).backward()  # type: ignore[no-untyped-call]
-        loss += error.item() * share
+        loss += work(state, x, y, config, tokens)
     return loss
+
+
+def _alone(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, tokens: int) -> float:
+    """Adds the gradients of one batch to those that are there. → its part of the loss"""
+    share = count_targets(y) / tokens
+    with computing_in(state.model, config):
+        with watching_routers(state.model) as routings:
+            wish = error = cross_entropy(state.model(x), y)
+        if routings:
+            wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
+        state.scaler.scale(wish * share).backward()  # type: ignore[no-untyped-call]
+    return error.item() * share
+
+
+def _side_by_side(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, tokens: int) -> float:
+    """The same, each hand reading some of the rows; what they find is added in the order of the rows."""
+    parameters = list(state.model.parameters())
+
+    def work(rows: tuple[Tensor, Tensor]) -> tuple[float, tuple[Tensor, ...]]:
+        share = count_targets(rows[1]) / tokens
+        with computing_in(state.model, config):
+            error = cross_entropy(state.model(rows[0]), rows[1])
+            return error.item() * share, torch.autograd.grad(error * share, parameters)
+
+    (loss, gradients), *others = state.hands.map(work, _rows_for(state.hands.count, x, y))
+    for part, more in others:
+        loss += part
+        torch._foreach_add_(gradients, more)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return loss
+
+
+def _rows_for(hands: int, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """A batch in parts of about the same number of rows, one for each hand."""
+    return list(zip(x.tensor_split(min(hands, len(x))), y.tensor_split(min(hands, len(y))), strict=True))
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

@@ -18,7 +18,7 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
-from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.config import TrainingConfig, threads_for_products
 from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
@@ -110,10 +110,10 @@ class Worker:
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
         self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
-        torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
         model = self.folder.first_model(config.seed).to(device_for(config.precision))
+        torch.set_num_threads(threads_for_products(model.config, config))
         state = new_state(model, config)
         self._resume(state)
         steps = self._plan(model.config, data, config)
