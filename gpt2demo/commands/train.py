@@ -94,8 +94,7 @@ def _add_costs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="fp32",
-        help="in which matrices are multiplied; fp16 on a GPU only; default: %(default)s",
+        help="in which matrices are multiplied; fp16 on a GPU only; default: bf16 if the processor can",
     )
     command.add_argument(
         "--gradient-checkpointing",

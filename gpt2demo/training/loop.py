@@ -19,12 +19,15 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig, hands_for
+from gpt2demo.training.course import Course
 from gpt2demo.training.hands import Hands
 from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
+LEAST_VALIDATION = 2_048  # ... and at least, and between them
+VALIDATION_SHARE = 0.01  # of what the run learns from, so that a short run does not spend its time on looks
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
 BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
 EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
@@ -136,38 +139,43 @@ def count_targets(targets: Tensor) -> int:
     return int((targets != IGNORED).sum())
 
 
-def validation_tokens(model: LanguageModel, config: TrainingConfig) -> int:
+def validation_tokens(model: LanguageModel, config: TrainingConfig, steps: int) -> int:
     """How many held-out tokens one point of the validation curve reads: fixed for a run, and affordable."""
+    most = int(VALIDATION_SHARE * steps * config.rows * config.length)
     affordable = int(VALIDATION_WORK / count_parameters(model.config))
-    return max(2 * config.length, min(VALIDATION_TOKENS, affordable))
+    return max(2 * config.length, min(max(most, LEAST_VALIDATION), VALIDATION_TOKENS, affordable))
 
 
 def train(
-    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int
+    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int | Course
 ) -> Iterator[TrainStep]:
     """Trains from where the state stands up to `steps` updates, changing the state in place.
+
+    steps: how many, or a course, which may be corrected between two of them.
 
     Yields one TrainStep for every update, after it was made, and a last one for the finished model. Batch,
     learning rate and dropout are pure functions of (seed, step): stopping and going on changes nothing.
     Raises DivergedError before an update that is not a number could touch the weights.
     """
-    interval = evaluation_interval(steps, config.evaluate_every)
-    held_out = validation_tokens(state.model, config)
-    while state.step <= steps:
-        began = time.perf_counter()
-        last = state.step == steps
+    course = steps if isinstance(steps, Course) else Course(steps)
+    interval = evaluation_interval(course.first_plan, config.evaluate_every)
+    held_out = validation_tokens(state.model, config, course.first_plan)
+    before = time.perf_counter()
+    while state.step <= course.last:
+        last = state.step == course.last
         evaluated = state.step % interval == 0 or last
         evaluation = (
             evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
             if evaluated
             else None
         )
-        share = learning_rate_share(state.step, steps, config) if not last else 0.0
+        share = learning_rate_share(state.step, course, config) if not last else 0.0
         computed = time.perf_counter()
         loss, norm, read = _update(state, data, config, share, learn=not last)
         now = time.perf_counter()
         _measure_speed(state, read, now - computed)
-        state.elapsed += now - began
+        state.elapsed += now - before  # with all that was done between two steps
+        before = now
         record = TrainStep(
             step=state.step,
             tokens=state.tokens,
