@@ -22,6 +22,7 @@ MAX_TEXT = 20_000  # characters of a sample
 MAX_SENTENCE = 1_000  # characters of an event or a message
 MAX_SAMPLES = 1_000
 MAX_EVENTS = 10_000
+MAX_SLOWER = 100  # times that a run can have gone on with a tenth of its learning rate
 SECONDS = 20.0  # that reading may take
 ENDED = ("done", "stopped", "failed")  # states that a run keeps when it is moved
 # All that a diary's tables and its index may be: plain columns. Nothing that computes, checks or triggers.
@@ -120,6 +121,12 @@ def _planned(value: object) -> int:
     return _whole(value)
 
 
+def _steps(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > MAX_SLOWER:
+        raise ValueError(f"{ascii(value)[:40]} in it is no list of steps")
+    return tuple(_whole(step) for step in value)
+
+
 def _number(value: object) -> float:
     if not is_number(value) or not math.isfinite(float(value)):
         raise ValueError(f"{ascii(value)[:40]} in it is no number")
@@ -140,6 +147,8 @@ def _status(stored: dict[Any, Any]) -> RunStatus:
         "checkpoint_step": _whole,
         "final_val_loss": _number,
         "final_val_tokens": _whole,
+        "diverged_at": _whole,
+        "slower": _steps,
     }
     values = {name: _fact(stored[name]) for name in ("state", *checks) if name in stored}
     kept = {name: check(values[name]) for name, check in checks.items() if values.get(name) is not None}

@@ -17,6 +17,7 @@ from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.plan import RunPlan
+from gpt2demo.training.slower import go_slower
 
 MOST_WAITING = 30
 ENDED = ("done", "paused", "stopped", "failed")
@@ -129,6 +130,15 @@ class RunManager:
             self._promote()
 
     resume = start
+
+    def resume_slower(self, owner: str, id: str) -> None:
+        """Lets a run that diverged go on with a tenth of its learning rate: see `go_slower`."""
+        with self._lock:
+            entry = self.store.check_owner(owner, id)
+            if entry.place is None:
+                self._check_admission(entry.owner)
+                go_slower(self.store.folder(id))
+            self.start(owner, id)
 
     def pause(self, owner: str, id: str) -> None:
         """Lets a run save and rest; it can go on later. Does nothing to a run that is at rest."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -137,12 +137,13 @@ def validation_tokens(model: LanguageModel, config: TrainingConfig) -> int:
 
 
 def train(
-    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int
+    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int, slower: Sequence[int] = ()
 ) -> Iterator[TrainStep]:
     """Trains from where the state stands up to `steps` updates, changing the state in place.
 
     Yields one TrainStep for every update, after it was made, and a last one for the finished model. Batch,
     learning rate and dropout are pure functions of (seed, step): stopping and going on changes nothing.
+    slower: the steps from which on the learning rate is a tenth, and a tenth of that.
     Raises DivergedError before an update that is not a number could touch the weights.
     """
     interval = evaluation_interval(steps, config.evaluate_every)
@@ -156,7 +157,7 @@ def train(
             if evaluated
             else None
         )
-        share = learning_rate_share(state.step, steps, config) if not last else 0.0
+        share = learning_rate_share(state.step, steps, config, slower) if not last else 0.0
         computed = time.perf_counter()
         loss, norm, read = _update(state, data, config, share, learn=not last)
         now = time.perf_counter()
@@ -195,7 +196,7 @@ def _update(
             f"At step {state.step} the loss became {loss} with a gradient of length {norm} "
             f"at the learning rate {config.learning_rate * share:.3g}.",
             "The weights before this step were kept.",
-            f"Train again with a learning rate of {config.learning_rate / 10:.3g}.",
+            "Go on slower, from before it went wrong: with a tenth of the learning rate.",
         )
     if learn:
         set_learning_rate(state.optimizers, share)

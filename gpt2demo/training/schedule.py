@@ -5,16 +5,22 @@ from collections.abc import Sequence
 
 from gpt2demo.training.config import TrainingConfig
 
+SLOWER = 10.0  # so much lower is the learning rate of a run that goes on after it diverged
 LAST_FALL = 0.2  # of the steps after the rise, in which the rate falls by "wsd" (Hu et al. 2024, MiniCPM)
 
 
-def learning_rate_share(step: int, steps: int, config: TrainingConfig) -> float:
+def learning_rate_share(step: int, steps: int, config: TrainingConfig, slower: Sequence[int] = ()) -> float:
     """Which share of the highest learning rate step number `step` uses: first a rise, then a fall.
 
-    A pure function of the step, so that a resumed run goes on exactly where it was. The fall is a half
+    A pure function of what is stored, so that a resumed run goes on exactly where it was. The fall is a half
     cosine (Loshchilov and Hutter 2017, equation 5), a straight line, such a line at the end only ("wsd":
-    warmup, stable, decay), or there is none ("constant"). step: 0 … steps - 1. → 0 … 1
+    warmup, stable, decay), or there is none ("constant"). step: 0 … steps - 1. slower: from each of these
+    steps on the rate is a tenth of what it would have been, because the run had diverged. → 0 … 1
     """
+    return _planned_share(step, steps, config) / SLOWER ** sum(step >= start for start in slower)
+
+
+def _planned_share(step: int, steps: int, config: TrainingConfig) -> float:
     rise = round(config.warmup * steps)
     if step < rise:
         return (step + 1) / (rise + 1)
