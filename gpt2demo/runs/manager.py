@@ -135,9 +135,14 @@ class RunManager:
         """Lets a run that diverged go on with a tenth of its learning rate: see `go_slower`."""
         with self._lock:
             entry = self.store.check_owner(owner, id)
-            if entry.place is None:
-                self._check_admission(entry.owner)
-                go_slower(self.store.folder(id))
+            if entry.place is not None:
+                raise BusyError(
+                    "This run is still in the queue.",
+                    "Only a run at rest can go on slower.",
+                    "Wait a moment, and try again.",
+                )
+            self._check_admission(entry.owner)
+            go_slower(self.store.folder(id))
             self.start(owner, id)
 
     def pause(self, owner: str, id: str) -> None:

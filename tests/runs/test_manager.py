@@ -446,6 +446,27 @@ def test_the_thread_ends_when_the_manager_is_closed(store):
     assert threading.active_count() == before and time.monotonic() - began < 5
 
 
+def test_a_run_that_diverged_goes_on_slower_when_its_owner_wants(make_manager, store, begin, wait, help):
+    manager = make_manager(command=help.stub(steps=FOREVER))
+    owner, other = begin(manager)
+    wait(other, "running")
+    id = store.create(owner, help.plan())
+    journal = store.folder(id).journal()
+    with pytest.raises(ConfigError, match="did not diverge"):
+        manager.resume_slower(owner, id)
+    journal.tell(state="failed", diverged_at=7, message="At step 7 the loss became nan.")
+    with pytest.raises(NotFoundError):
+        manager.resume_slower(new_owner(), id)
+    assert store.view(id)["status"]["diverged_at"] == 7 and journal.status().slower == ()
+    manager.resume_slower(owner, id)
+    status = store.view(id)["status"]
+    assert (status["slower"], status["diverged_at"], status["position"]) == ([0], None, 1)
+    with pytest.raises(BusyError, match="in the queue"):
+        manager.resume_slower(owner, id)
+    manager.stop(owner, other)
+    wait(id, "running")
+
+
 def test_a_number_that_another_process_got_is_not_our_worker(store, owner, help):
     id = store.create(owner, help.plan())
     assert not works_on(os.getpid(), store.folder(id).path)
