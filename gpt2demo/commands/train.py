@@ -142,9 +142,9 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 
 def _train(options: argparse.Namespace) -> None:
-    folder = RunFolder(Path(options.run)) if options.run else new_run(options)
     if options.slower:
-        go_slower(folder)
+        go_slower(RunFolder(Path(options.run or "")))
+    folder = RunFolder(Path(options.run)) if options.run else new_run(options)
     steps = folder.facts().training.steps
     worker = Worker(folder, write_sample)
     obey_signals(worker)

@@ -27,6 +27,7 @@ def go_slower(folder: RunFolder) -> int:
     rate of every step stays a pure function of what is stored. Raises ConfigError for a run that did not
     diverge, BusyError while it is being trained.
     """
+    folder.facts()  # refuses a folder without a run
     with hold(folder.lock):
         journal = folder.journal()
         status = journal.status()
