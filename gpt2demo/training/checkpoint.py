@@ -93,7 +93,6 @@ def _write(temporary: Path, state: TrainingState) -> None:
         },
     )
     write_json(temporary / MANIFEST, {name: _sums(temporary / name) for name in FILES})
-    sync_folder(temporary)
 
 
 def discard_after(folder: Path, step: int) -> None:

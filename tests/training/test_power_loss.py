@@ -75,7 +75,7 @@ def test_a_disk_that_fails_at_any_call_leaves_the_old_or_the_new_checkpoint(
         found.append(check_loads(run, states, fresh, at_least=2))
         shutil.rmtree(run)
     assert disk.calls < disk.fails_at
-    assert len(found) > 30 and found[-1] == 4  # four files, each opened, written, synced, renamed, and so on
+    assert len(found) > 28 and found[-1] == 4  # four files, each opened, written, synced, renamed, and so on
     assert set(found[: len(found) * 3 // 4]) == {2}
     first = found.index(4)
     assert found[first:] == [4] * (len(found) - first)
