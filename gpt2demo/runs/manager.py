@@ -261,6 +261,7 @@ class RunManager:
         if alive:
             self._remind(entry, folder)
             return
+        too_large = self._workers.ran_out_of_memory(folder)
         reason = self._workers.farewell(folder)
         if status.state in ("done", "failed"):
             self._leave(entry)
@@ -269,8 +270,15 @@ class RunManager:
         elif status.state in ENDED:  # Resume was pressed after the worker had decided to pause or stop
             _make_waiting(journal)
             self._launch(entry, folder)
+        elif too_large:  # another try would end in the same way
+            self._fail(entry, journal, f"The system ended the training. {too_large} {_kept(journal)}")
         else:
             self._replace(entry, folder, reason)
+
+    def _fail(self, entry: Entry, journal: Journal, message: str) -> None:
+        journal.add_event(message)
+        journal.tell(state="failed", message=message)
+        self._leave(entry)
 
     def _replace(self, entry: Entry, folder: RunFolder, reason: str) -> None:
         """Starts a new worker in place of one that was lost, once; again only after a newer checkpoint."""
@@ -283,9 +291,7 @@ class RunManager:
                 f"The training process ended unexpectedly again, at step {lost_at:,}{reason}. "
                 f"{_kept(journal)} Press Resume to try once more, or start a smaller run."
             )
-            journal.add_event(message)
-            journal.tell(state="failed", message=message)
-            self._leave(entry)
+            self._fail(entry, journal, message)
             return
         message = f"Interrupted at step {lost_at:,}; going on from step {max(0, saved_at):,}."
         journal.add_event(f"The training process ended unexpectedly{reason}. {message}")

@@ -18,12 +18,13 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
-from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.config import TrainingConfig, ran_out
 from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
+from gpt2demo.training.memory import free_memory, is_out_of_memory
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.saving import Keeper
 from gpt2demo.training.schedule import is_tired, milestones
@@ -79,6 +80,7 @@ class Worker:
         self.outcome: Outcome | None = None
         self._keeper = Keeper(folder, self.journal)
         self._terminated = threading.Event()
+        self._free = free_memory()
 
     def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Asks the worker to save and leave at the next step; can be used as a signal handler."""
@@ -100,6 +102,10 @@ class Worker:
                 self._note("failed", str(message))
                 raise message from error
             except Exception as error:
+                if is_out_of_memory(error):
+                    refusal = ran_out(self.folder.config(), self.folder.facts().training, free=self._free)
+                    self._note("failed", str(refusal))
+                    raise refusal from error
                 self._note("failed", f"A fault in the program ended the training ({type(error).__name__}).")
                 raise
 
