@@ -6,6 +6,7 @@ python -m tests.benchmarks.kills --kills 100
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,14 +14,14 @@ from tests.in_memory import folder_in_memory
 from tests.training.kills import campaign
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one JSON object."""
     command = argparse.ArgumentParser(description=__doc__)
     command.add_argument("--kills", type=int, default=100)
     command.add_argument("--per-run", type=int, default=13, help="after so many a run may finish")
     command.add_argument("--steps", type=int, default=600, help="of each run")
     command.add_argument("--seed", type=int, default=0, help="of the moments")
-    options = command.parse_args()
+    options = command.parse_args(arguments)
     began = time.monotonic()
     with TemporaryDirectory() as otherwise, folder_in_memory(Path(otherwise)) as folder:
         stories = list(
