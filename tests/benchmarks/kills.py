@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one JSON object."""
     command = argparse.ArgumentParser(description=__doc__)
     command.add_argument("--kills", type=int, default=100)
-    command.add_argument("--per-run", type=int, default=13, help="after so many a run may finish")
-    command.add_argument("--steps", type=int, default=600, help="of each run")
+    command.add_argument("--per-run", type=int, default=17, help="after so many a run may finish")
+    command.add_argument("--steps", type=int, default=400, help="of each run")
     command.add_argument("--seed", type=int, default=0, help="of the moments")
     options = command.parse_args(arguments)
     began = time.monotonic()

@@ -40,7 +40,7 @@ from gpt2demo.training.plan import RunPlan
 PROJECT = Path(__file__).parents[2]
 LIFE = 25  # steps that a life lasts at most, and a moment more: counted, because machines may be busy
 MOMENT = 0.02  # seconds
-DEADLINE = 120.0
+DEADLINE = 600.0
 LINES = ("the cat sat on the mat", "the dog ate the fish", "a bird sang to the moon", "we like the sea")
 
 
