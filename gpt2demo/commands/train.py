@@ -23,6 +23,7 @@ from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
+from gpt2demo.training.slower import go_slower
 from gpt2demo.training.worker import Worker, obey_signals
 
 SAMPLE_TOKENS = 120
@@ -37,6 +38,11 @@ def add_train(command: argparse.ArgumentParser) -> None:
         "interrupted: `train RUN`. The last line printed is one JSON object with the results."
     )
     command.add_argument("run", nargs="?", metavar="RUN", help="the folder of a run to continue")
+    command.add_argument(
+        "--slower",
+        action="store_true",
+        help="continue a run that diverged, from before it went wrong, with a tenth of its learning rate",
+    )
     command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
     command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
@@ -135,6 +141,8 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 
 def _train(options: argparse.Namespace) -> None:
+    if options.slower:
+        go_slower(RunFolder(Path(options.run or "")))
     folder = RunFolder(Path(options.run)) if options.run else new_run(options)
     steps = folder.facts().training.steps
     worker = Worker(folder, write_sample)

@@ -37,7 +37,7 @@ def test_a_pace_is_tried_out_once_and_remembered(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "knob", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"quantization_aware": True}], ids=str
+    "knob", [{"precision": "bf16" if TRAINING.precision == "fp32" else "fp32"}, {"gradient_checkpointing": True}, {"quantization_aware": True}], ids=str
 )
 def test_what_changes_the_pace_is_tried_out_by_itself(knob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "PROBE_SECONDS", 0.01)
