@@ -197,7 +197,7 @@
         cells[i].unit.textContent = unit(state, newest);
       });
       say(state.state || "waiting", state.message);
-      unsaved.hidden = !state.unsaved;
+      unsaved.hidden = !state.unsaved || FINISHED.has(state.state); // how a run ended says what is saved
       if (unsaved.textContent !== (state.unsaved || "")) unsaved.textContent = state.unsaved || "";
       root.toggleAttribute("data-diverged", Number.isFinite(state.diverged_at));
       Object.assign(root.dataset, { step: String(newest?.[STEP] ?? 0), samples: String(samples), snapshots: String(snapshots) });
