@@ -78,26 +78,29 @@ def test_muon_trains_the_matrices_inside_the_blocks_and_nothing_else(make_config
     assert set(trained_by(adamw, state.model)) == {"wte.weight", "wpe.weight"} | others
 
 
-def test_muon_sets_every_singular_value_to_about_one_and_keeps_the_directions():
+def test_muon_sets_singular_values_to_about_one_and_keeps_the_directions():
     chance = torch.Generator().manual_seed(3)
     left, right = (torch.linalg.qr(torch.randn(4, n, 32, generator=chance)).Q for n in (32, 96))
     values = torch.logspace(0, -2, 32)  # as long as 1 and as short as 0.01
     found = orthogonalise((left * values @ right.mT).bfloat16()).float()
     diagonal = left.mT @ found @ right  # (4, 32, 32)
     lengths = diagonal.diagonal(dim1=-2, dim2=-1)
-    assert lengths.min() > 0.1
-    assert lengths.max() < 2
+    assert lengths.min() > 0.01
+    assert lengths.max() < 2.1
     assert lengths.mean() == pytest.approx(1.1, abs=0.2)
     assert (diagonal - torch.diag_embed(lengths)).abs().max() < 0.1
 
 
-def test_the_polynomials_lift_what_is_small_and_let_nothing_grow_without_end():
-    x = torch.logspace(-2.5, 0, 20_000, dtype=torch.float64)
+@pytest.mark.parametrize("rounding", [1.0, 1.005, 0.995])
+def test_the_polynomials_lift_what_is_small_and_let_nothing_explode(rounding):
+    x = torch.logspace(-4, 0, 20_001, dtype=torch.float64)
+    y = x.clone()
     for a, b, c in POLAR_EXPRESS:
-        x = a * x + b * x**3 + c * x**5
-    assert x.min() > 0.15  # fifty times the smallest that went in
-    assert x.max() < 1.9
-    assert x.mean() == pytest.approx(1.1, abs=0.05)
+        y = rounding * (a * y + b * y**3 + c * y**5)
+    assert (y / x)[x < 0.003].min() > 120  # what is a thousandth of the longest comes to a seventh of it
+    assert y.min() > 0
+    assert y.max() < 2.1
+    assert y[x > 0.001].mean() == pytest.approx(1.0, abs=0.15)
 
 
 def one_by_one(matrices, gradients, moments, *, lr, momentum, weight_decay):
