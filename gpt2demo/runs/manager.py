@@ -41,11 +41,13 @@ class RunManager:
         interval: float = 0.5,
         stop_patience: float = 60.0,
         kill_patience: float = 20.0,
+        silence_patience: float = 10.0,
     ) -> None:
         """slots: how many runs train at a time. command: what trains a folder, if not this program itself.
 
         stop_patience: seconds that a worker has for ending when asked to, before it is sent SIGTERM;
-        kill_patience: those it then has before it is killed.
+        kill_patience: those it then has before it is killed. silence_patience: seconds without a heartbeat
+        after which a worker is killed and replaced.
         """
         self.store = store
         self.slots = slots
@@ -54,6 +56,7 @@ class RunManager:
             command or (lambda folder: [sys.executable, "-m", "gpt2demo", "train", str(folder)]),
             stop_patience=stop_patience,
             kill_patience=kill_patience,
+            silence_patience=silence_patience,
         )
         self._lock = threading.RLock()  # held while the queue is looked at or changed
         self._clicks = KeyedLocks()
@@ -241,6 +244,8 @@ class RunManager:
     def _look_after(self, entry: Entry, folder: RunFolder) -> None:
         """Does what a started run needs: nothing, a reminder, a new worker, or to leave the queue."""
         alive = self._workers.is_alive(folder, entry.pid)
+        if alive and self._workers.end_if_hanging(folder, entry.pid):
+            return  # before its diary is touched: it may have been stopped in the middle of a sentence
         journal = folder.journal()
         status = journal.status()  # in this order: what a worker writes last, it writes before it exits
         if alive:

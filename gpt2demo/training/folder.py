@@ -76,6 +76,11 @@ class RunFolder:
         """Held by the worker for as long as it works."""
         return self.path / "worker.lock"
 
+    @property
+    def heartbeat(self) -> Path:
+        """Touched by the worker for as long as it works and gets somewhere."""
+        return self.path / "worker.beat"
+
     @classmethod
     def create(cls, path: Path, plan: RunPlan) -> "RunFolder":
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.

@@ -44,7 +44,6 @@ class RunStatus:
     wanted: str = "run"
     message: str = ""
     steps_planned: int | None = None
-    heartbeat: float = 0.0  # seconds since 1970
     checkpoint_step: int | None = None  # the newest step that a crash cannot take away
     final_val_loss: float | None = None  # over the whole held-out text, once the run is done
     final_val_tokens: int | None = None
@@ -169,7 +168,8 @@ class Journal:
         """How the run says it is doing. Whether somebody is really at work, `RunFolder.status` knows."""
         with self._connect() as db:
             rows = db.execute("SELECT name, value FROM facts").fetchall()
-        return RunStatus(**{name: json.loads(value) for name, value in rows})
+        known = {field.name for field in fields(RunStatus)}  # an earlier version noted more
+        return RunStatus(**{name: json.loads(value) for name, value in rows if name in known})
 
 
 def _train_step(row: tuple[Any, ...]) -> TrainStep:

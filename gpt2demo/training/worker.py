@@ -21,6 +21,7 @@ from gpt2demo.training import checkpoint
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.heartbeat import Heartbeat
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
@@ -72,6 +73,7 @@ class Worker:
         self.folder = folder
         self.write_sample = write_sample
         self.journal: Journal = folder.journal()
+        self.heartbeat = Heartbeat(folder.heartbeat)
         self.outcome: Outcome | None = None
         self._pending: list[TrainStep] = []
         self._repeats = True  # so far, the steps after a resume are the ones from before
@@ -85,7 +87,7 @@ class Worker:
 
     def shift(self) -> Iterator[TrainStep]:
         """Does the work, yielding each step after it was made. Whatever goes wrong is noted in the diary."""
-        with hold(self.folder.lock), self.journal.kept_open():
+        with hold(self.folder.lock), self.journal.kept_open(), self.heartbeat:
             try:
                 yield from self._shift()
             except NotFoundError:  # there is nothing to train in this folder, and so nothing that failed
@@ -109,7 +111,7 @@ class Worker:
 
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
-        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
+        self.journal.tell(state="starting", wanted="run", message="")
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
@@ -119,18 +121,22 @@ class Worker:
         steps = self._plan(model.config, data, config)
         looks = frozenset(milestones(steps, self._affordable(model, config)))
         writes = frozenset(milestones(steps, config.milestones))
-        self.journal.tell(state="running", heartbeat=time.time())
+        self.journal.tell(state="running")
         self._look(state, tokenizer, config, looks, writes)
         if state.step == 0:
             self._save(state)  # from now on there is something to look at, and to go on from
         for record in train(state, data, config, steps=steps):
+            self.heartbeat.step()
             self._pending.append(record)
+            ending = "done"
             if record.step < steps:  # the last record is no update: what belongs to it was done before
-                self._look(state, tokenizer, config, looks, writes)
-            ending = self._ending(state, config, record) if record.step < steps else "done"
+                with self.heartbeat.long_work():
+                    self._look(state, tokenizer, config, looks, writes)
+                    ending = self._ending(state, config, record)
             yield record
             if ending:
-                self._end(state, data, config, record, ending)
+                with self.heartbeat.long_work():
+                    self._end(state, data, config, record, ending)
                 return
 
     def _resume(self, state: TrainingState) -> None:
@@ -209,7 +215,6 @@ class Worker:
         different = self.journal.add_steps(self._pending)
         self._pending.clear()
         self._flushed = time.monotonic()
-        self.journal.tell(heartbeat=time.time())
         if different and self._repeats:
             self._repeats = False
             self.journal.add_event(f"From step {different[0]} on, the resume did not repeat exactly.")

@@ -9,10 +9,12 @@ import pytest
 
 from gpt2demo.errors import BusyError, ConfigError, LimitError, NotFoundError
 from gpt2demo.runs import manager as manager_module
+from gpt2demo.runs import workers as workers_module
 from gpt2demo.runs.identity import new_owner
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.store import RunStore
-from gpt2demo.runs.workers import reason, works_on
+from gpt2demo.runs.workers import Workers, reason, works_on
+from gpt2demo.training.heartbeat import BEAT_SECONDS
 from gpt2demo.training.lock import hold, is_held
 
 FOREVER = 10_000
@@ -256,6 +258,81 @@ def test_a_killed_worker_is_replaced(make_manager, store, begin, wait, help):
     assert len(began) == 2 and began[1] >= 10
     told = [text for _, text in store.folder(id).journal().events() if "unexpectedly" in text]
     assert len(told) == 1 and "(SIGKILL)" in told[0] and f"going on from step {began[1]}." in told[0]
+
+
+def test_a_dead_worker_is_noticed_and_said_within_three_seconds(make_manager, store, begin, help):
+    manager = make_manager(command=help.stub(steps=FOREVER, slow_start=1))
+    manager.interval = RunManager(store).interval  # as often as on a server
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 5)
+    os.kill(pid_of(store, id), signal.SIGKILL)
+    killed = time.monotonic()
+    help.until(lambda: "Interrupted at step" in store.view(id)["status"]["message"])
+    assert time.monotonic() - killed < 3
+
+
+@pytest.mark.parametrize("how", ["SIGSTOP", "a step that never ends"])
+def test_a_hanging_worker_is_killed_said_and_replaced_once(make_manager, store, begin, wait, help, how):
+    stuck = -1 if how == "SIGSTOP" else 15
+    manager = make_manager(command=help.stub(steps=60, stuck=stuck, pace=0.02), silence_patience=0.8)
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 15)
+    if how == "SIGSTOP":
+        os.kill(pid_of(store, id), signal.SIGSTOP)
+    assert wait(id, "done").step == 60
+    assert len(lives(store, id)) == 2 and lives(store, id)[1].endswith(" 10")
+    (told,) = [text for _, text in store.folder(id).journal().events() if "unexpectedly" in text]
+    assert "no sign of life for 1 s and was ended). Interrupted at step" in told
+
+
+def test_a_worker_that_hangs_again_without_having_got_further_fails(make_manager, store, begin, wait, help):
+    manager = make_manager(command=help.stub(steps=FOREVER), silence_patience=0.8)
+    _, id = begin(manager)
+    wait(id, "running")
+    for life in (1, 2):
+        help.until(lambda life=life: len(lives(store, id)) == life)
+        os.kill(pid_of(store, id), signal.SIGSTOP)
+        store.folder(id).journal().tell(checkpoint_step=None)
+    assert "ended unexpectedly again" in wait(id, "failed").message
+
+
+def test_a_slow_but_living_worker_is_left_alone(make_manager, store, begin, help):
+    manager = make_manager(command=help.stub(steps=FOREVER, pace=1.2), silence_patience=0.8)
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 2)  # each step is longer than the silence that is allowed
+    assert len(lives(store, id)) == 1
+
+
+def test_a_worker_that_never_begins_to_beat_is_ended_later(make_manager, store, begin, help, monkeypatch):
+    monkeypatch.setattr(workers_module, "START_SECONDS", 0.5)
+    manager = make_manager(command=help.stub(slow_start=1_000), silence_patience=0.1)
+    _, id = begin(manager)
+    help.until(lambda: "no sign of life" in "".join(t for _, t in store.folder(id).journal().events()))
+
+
+def test_time_in_which_nobody_looked_is_no_silence(store, owner, help, monkeypatch):
+    folder = store.folder(store.create(owner, help.plan()))
+    folder.heartbeat.touch()
+    workers = Workers(lambda _: [], stop_patience=1, kill_patience=1, silence_patience=10)
+    killed, clock = [], iter([0.0, 3_600.0, 3_601.0, *(3_601.5 + i / 2 for i in range(60))])
+    monkeypatch.setattr(workers, "_is_ours", lambda *_: True)
+    monkeypatch.setattr(workers, "_signal", lambda *_: killed.append(True))
+    monkeypatch.setattr(workers_module.time, "monotonic", lambda: next(clock))
+    assert not any(workers.end_if_hanging(folder, 1) for _ in range(18))  # a lid was closed for an hour
+    assert workers.end_if_hanging(folder, 1) and killed
+    monkeypatch.setattr(workers_module.os, "access", lambda *_: False)  # a disk that cannot be written
+    assert not any(workers.end_if_hanging(folder, 1) for _ in range(40))
+
+
+def test_the_worker_of_somebody_else_is_not_ended(make_manager, store, owner, help):
+    manager = make_manager(silence_patience=0.0)
+    folder = store.folder(store.create(owner, help.plan()))
+    with hold(folder.lock):  # stopped with Ctrl-Z in a terminal, say
+        assert not any(manager._workers.end_if_hanging(folder, None) for _ in range(3))
+
+
+def test_a_server_notices_a_hanging_worker_within_ten_seconds(store):
+    assert RunManager(store)._workers.silence_patience + BEAT_SECONDS <= 11
 
 
 def test_a_run_that_gets_no_further_fails(make_manager, store, begin, wait, help):
