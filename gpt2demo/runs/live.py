@@ -15,12 +15,18 @@ MOST_ROWS = 2_000  # in one answer
 
 
 def view(
-    folder: RunFolder, after_step: int = -1, *, status: RunStatus | None = None, position: int | None = None
+    folder: RunFolder,
+    after_step: int = -1,
+    *,
+    status: RunStatus | None = None,
+    position: int | None = None,
+    wait_seconds: float | None = None,
 ) -> dict[str, Any]:
     """The steps later than `after_step`, and how the run stands.
 
-    status: instead of what the folder says about itself. position: the run's place in the queue. A backlog of
-    more than 2,000 steps comes thinned out evenly, but with every validation and with the last step. →
+    status: instead of what the folder says about itself. position: the run's place in the queue.
+    wait_seconds: about how long it will be there. A backlog of more than 2,000 steps comes thinned out
+    evenly, but with every validation and with the last step. →
 
     | key         | value                                                                                    |
     |-------------|------------------------------------------------------------------------------------------|
@@ -43,7 +49,8 @@ def view(
         "run": folder.path.name,
         "steps": [_row(step) for step in new],
         "samples": [asdict(sample) for sample in journal.samples()],
-        "status": _status(folder, status, last, validation) | {"position": position},
+        "status": _status(folder, status, last, validation)
+        | {"position": position, "wait_seconds": wait_seconds},
         "snapshots": list(folder.snapshot_steps()),
     }
 
@@ -100,7 +107,7 @@ def _status(
         "step": steps_made(status, last),
         "steps_planned": status.steps_planned,
         "tokens": last.tokens if last else 0,
-        "time_left": _time_left(facts, status, last),
+        "time_left": time_left(facts, status, last),
         "elapsed": last.elapsed if last else 0.0,
         "val_loss": val_loss,
         "best_val_loss": best.val_loss if best else None,
@@ -115,7 +122,7 @@ def _status(
     }
 
 
-def _time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> float | None:
+def time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> float | None:
     """Seconds of training to go: at the speed of the last moments, or of the whole run if that is slower.
 
     The speed of the last moments leaves out the evaluations, that of the whole run knows them.

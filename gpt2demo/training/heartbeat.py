@@ -1,4 +1,4 @@
-"""A worker's heartbeat: a file that is touched every second, as long as the process runs and gets somewhere."""
+"""A worker's heartbeat: a file that is touched every second while the process runs and gets somewhere."""
 
 import threading
 import time

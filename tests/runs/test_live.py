@@ -14,7 +14,7 @@ from gpt2demo.training.loop import TrainStep
 STATUS = (
     "state message step steps_planned tokens time_left elapsed val_loss best_val_loss best_step "
     "final_val_loss bits_per_character accuracy tokens_per_second learning_rate parameters "
-    "checkpoint_step position"
+    "checkpoint_step position wait_seconds"
 ).split()
 
 

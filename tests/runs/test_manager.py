@@ -12,6 +12,7 @@ from gpt2demo.runs import manager as manager_module
 from gpt2demo.runs import workers as workers_module
 from gpt2demo.runs.identity import new_owner
 from gpt2demo.runs.manager import RunManager
+from gpt2demo.runs.quotas import Quotas
 from gpt2demo.runs.store import RunStore
 from gpt2demo.runs.workers import Workers, reason, works_on
 from gpt2demo.training.heartbeat import BEAT_SECONDS
@@ -246,6 +247,76 @@ def test_pausing_and_stopping_runs_that_wait_or_rest(make_manager, store, begin,
     assert store.summary(first[1]).state == "interrupted"
     manager.stop(*first)
     assert store.summary(first[1]).state == "stopped"
+
+
+def test_a_pause_gives_the_place_to_the_next_and_resume_goes_to_the_end(
+    make_manager, store, begin, wait, help
+):
+    manager = make_manager(command=help.stub(steps=FOREVER))
+    first, second, third = (begin(manager) for _ in range(3))
+    wait(first[1], "running")
+    manager.pause(*first)
+    wait(second[1], "running")
+    manager.resume(*first)
+    assert [store.summary(id).position for _, id in (third, first)] == [1, 2]
+
+
+@pytest.fixture
+def short_turns(tmp_path):
+    return RunStore(tmp_path / "runs", quotas=Quotas(minutes_per_turn=0.4 / 60))
+
+
+def test_who_has_had_a_turn_makes_way_while_others_wait(short_turns, help):
+    store, owners = short_turns, [new_owner(), new_owner()]
+    manager = RunManager(store, interval=0.03, command=help.stub(steps=FOREVER)).open()
+
+    def started(id):
+        return store.index.get(id).started and is_held(store.folder(id).lock)
+
+    try:
+        mine = [manager.create_and_start(owners[0], name, help.plan()) for name in "ab"]
+        help.until(lambda: started(mine[0]) and store.summary(mine[0]).seconds > 1)
+        assert len(lives(store, mine[0])) == 1  # nobody waits whose run could begin: the turn has no end
+        other = manager.create_and_start(owners[1], "c", help.plan())
+        help.until(lambda: started(other))  # it overtakes the second run of the same owner
+        message = store.view(mine[0])["status"]["message"]
+        assert store.summary(mine[0]).state == "waiting" and message.startswith("Others wait")
+        help.until(lambda: started(mine[0]))  # and goes on by itself
+        assert int(lives(store, mine[0])[1].split()[-1]) > 0
+    finally:
+        for owner, id in ((owners[0], mine[1]), (owners[0], mine[0]), (owners[1], other)):
+            manager.stop(owner, id)
+        help.until(lambda: not store.index.queue())
+        manager.close()
+
+
+def test_a_run_that_makes_way_can_still_be_paused_stopped_or_resumed(store, owner, help):
+    manager = RunManager(store, command=help.stub())
+    id = store.create(owner, help.plan())
+    journal = store.folder(id).journal()
+    for act, wanted in ((manager.pause, "pause"), (manager.stop, "stop"), (manager.resume, "run")):
+        store.index.enqueue(id)
+        store.index.claim(id)
+        manager._want(store.index.get(id), journal, "yield")
+        assert (store.index.get(id).wanted, journal.status().wanted) == ("yield", "pause")
+        journal.tell(state="paused")
+        assert store.summary(id).state == "waiting"
+        act(owner, id)
+        assert (store.index.get(id).wanted, journal.status().wanted) == (wanted, wanted)
+
+
+def test_no_run_trains_for_ever(tmp_path, make_manager, help, owner):
+    store = RunStore(tmp_path / "bounded", quotas=Quotas(minutes_per_run=0.3 / 60))
+    manager = RunManager(store, interval=0.03, command=help.stub(steps=FOREVER)).open()
+    try:
+        with pytest.raises(LimitError, match="asks for 1 minutes"):
+            manager.create_and_start(owner, "a", help.plan(steps=None, minutes=1.0))
+        id = manager.create_and_start(owner, "b", help.plan())  # how long steps take, nobody knows beforehand
+        help.until(lambda: store.summary(id).state == "stopped" and not store.index.queue())
+        events = [text for _, text in store.folder(id).journal().events()]
+        assert "It has trained for 0.005 minutes, as long as a run may here." in events
+    finally:
+        manager.close()
 
 
 def test_a_killed_worker_is_replaced(make_manager, store, begin, wait, help):
