@@ -6,12 +6,14 @@ from typing import Any
 
 from gpt2demo.errors import check_range
 from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.runs.epochs import epochs
 from gpt2demo.training.config import MAX_STEPS
 from gpt2demo.training.folder import RunFacts, RunFolder
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.loop import TrainStep
 
 MOST_ROWS = 2_000  # in one answer
+MOST_EVENTS = 12
 
 
 def view(
@@ -35,11 +37,13 @@ def view(
     |             | gradient, tokens per second, seconds of training                                         |
     | "samples"   | all of them, each with step, prompt and text                                             |
     | "status"    | see `_status`                                                                            |
+    | "epochs"    | see `runs.epochs.Epoch`; those with steps later than `after_step`                        |
+    | "events"    | the newest sentences of the diary, each with its time in seconds since 1970              |
     | "snapshots" | the steps whose weights can be looked at                                                 |
     """
     check_range("The step", after_step, -1, MAX_STEPS, integer=True)
     status = status or folder.status()
-    journal = folder.journal()
+    journal, facts = folder.journal(), folder.facts()
     validation = journal.validation()
     last = journal.last_step()
     backlog = last.step - after_step if last else 0
@@ -49,8 +53,12 @@ def view(
         "run": folder.path.name,
         "steps": [_row(step) for step in new],
         "samples": [asdict(sample) for sample in journal.samples()],
-        "status": _status(folder, status, last, validation)
+        "status": _status(folder, facts, status, last, validation)
         | {"position": position, "wait_seconds": wait_seconds},
+        "epochs": [
+            asdict(row) for row in epochs(journal, facts, status.steps_planned, after_step=after_step)
+        ],
+        "events": journal.events()[-MOST_EVENTS:],
         "snapshots": list(folder.snapshot_steps()),
     }
 
@@ -94,10 +102,13 @@ def _row(step: TrainStep) -> list[float | int | None]:
 
 
 def _status(
-    folder: RunFolder, status: RunStatus, last: TrainStep | None, validation: list[TrainStep]
+    folder: RunFolder,
+    facts: RunFacts,
+    status: RunStatus,
+    last: TrainStep | None,
+    validation: list[TrainStep],
 ) -> dict[str, Any]:
     """Losses are in nats per token, times in seconds; None stands for what is not known yet."""
-    facts = folder.facts()
     newest = validation[-1] if validation else None
     val_loss = newest.val_loss if newest else None
     best = _best(validation)

@@ -111,7 +111,7 @@ class Worker:
 
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
-        self.journal.tell(state="starting", wanted="run", message="")
+        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
         torch.set_num_threads(config.threads)
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
@@ -121,7 +121,7 @@ class Worker:
         steps = self._plan(model.config, data, config)
         looks = frozenset(milestones(steps, self._affordable(model, config)))
         writes = frozenset(milestones(steps, config.milestones))
-        self.journal.tell(state="running")
+        self.journal.tell(state="running", heartbeat=time.time())
         self._look(state, tokenizer, config, looks, writes)
         if state.step == 0:
             self._save(state)  # from now on there is something to look at, and to go on from
@@ -215,6 +215,7 @@ class Worker:
         different = self.journal.add_steps(self._pending)
         self._pending.clear()
         self._flushed = time.monotonic()
+        self.journal.tell(heartbeat=time.time())
         if different and self._repeats:
             self._repeats = False
             self.journal.add_event(f"From step {different[0]} on, the resume did not repeat exactly.")
