@@ -131,7 +131,7 @@ class Journal:
         return _train_step(row) if row else None
 
     def sums(self, windows: int, rows: int, *, first: int, end: int) -> list[tuple[int, int, float, float]]:
-        """The steps from `first` to before `end` in stretches of so many windows; a step reads `rows` of them.
+        """The steps from `first` to before `end` in stretches of so many windows; a step reads `rows` each.
 
         → for each stretch with steps in it: its number, how many they are, the mean of their training losses,
         and the seconds of training when its last one was made

@@ -208,6 +208,20 @@ def poll(question: list[object]) -> dict[str, object]:
             "accuracy": 0.472,
             "parameters": 830000,
         },
+        "epochs": [
+            {"first": 1, "last": 1, "train_loss": 2.5, "val_loss": 2.6, "seconds": 1.25},
+            {
+                "first": 2,
+                "last": 2,
+                "train_loss": 1.75,
+                "val_loss": None,
+                "seconds": None if at < planned else 75,
+            },
+        ],
+        "events": [
+            [1_800_000_000.0, "Training began."],
+            [1_800_000_060.0, HOSTILE[0] if run == "hostile" else state],
+        ],
         "snapshots": [0, 10] if at > 10 else [0],
     }
 

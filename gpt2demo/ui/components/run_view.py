@@ -24,7 +24,9 @@ class RunView(Widget):
     {"run", "steps": [[step, train_loss, val_loss|None, learning_rate, gradient_norm, tokens_per_second,
     elapsed], …] with step > after_step, "samples": [{"step", "prompt", "text"}, …] all, "status": {"state",
     "message", "step", "steps_planned", "tokens", "time_left", "val_loss", "best_step", "bits_per_character",
-    "accuracy", "parameters"}, "snapshots": [step, …]}. It is asked again at once when it sent 1,000 steps.
+    "accuracy", "parameters", "position", "wait_seconds"}, "epochs": [{"first", "last", "train_loss",
+    "val_loss", "seconds"}, …] that changed, "events": [[time, text], …], "snapshots": [step, …]}. It is asked
+    again at once when it sent 1,000 steps.
     Events: `view.snapshot(fn)` (`event.step`), `view.finished(fn)` (`event.state`), both with `event.run`.
     """
 
@@ -35,14 +37,14 @@ class RunView(Widget):
         poll: Callable[[list[Any]], dict[str, Any]],
         label: str = "Training run",
         placeholder: str = "No run yet: choose a text and press Start.",
-        chart_height: int = 420,
+        chart_height: int = 500,
         feed_height: int = 320,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             value,
             function="run",
-            scripts=(plotly_script(), HERE / "plot.js", HERE / "run_view.js"),
+            scripts=(plotly_script(), HERE / "plot.js", HERE / "run_parts.js", HERE / "run_view.js"),
             events=("snapshot", "finished"),
             server_functions=[poll],
             poll_name=poll.__name__,
