@@ -69,7 +69,7 @@
       GD.el("dl", { class: "gd-stats" }, ...cells.map((cell) => cell.node)), holder,
       GD.el("div", { class: "gd-run-feed" }, GD.el("h3", { text: "What it writes" }), feed));
     empty.style.minHeight = `${props.chart_height}px`;
-    const noCurve = GD.el("p", { class: "gd-empty gd-run-no-curve", text: "The curve begins with its first step." });
+    const noCurve = GD.el("p", { class: "gd-run-no-curve", text: "The curve begins with its first step." });
     const bell = GD.runBell();
     const epochs = GD.runEpochs();
     const events = GD.runEvents();
@@ -257,14 +257,30 @@
       setTimeout(() => poll(mine), wait);
     }
 
+    /** After a reload the run of before is shown at once: the server's word comes later, and counts then. */
+    let early = props.remember;
+    function remembered(run) {
+      if (!props.remember) return run;
+      const key = `gpt2demo-shown-${root.id}`;
+      try {
+        const guess = new URLSearchParams(location.search).get("run") || sessionStorage.getItem(key);
+        if (!early) sessionStorage.setItem(key, run);
+        else if (/^[\w-]{7,16}$/.test(guess || "")) run = guess;
+      } catch { /* a private window remembers nothing */ }
+      early = false;
+      return run;
+    }
+
     function attach() {
       let run = "";
       try {
         run = props.value ? JSON.parse(props.value).run || "" : "";
       } catch { /* an unreadable value is no run */ }
+      run = remembered(run);
       generation += 1;
       if (run !== id) {
         id = run;
+        root.dataset.run = id;
         reset();
       }
       empty.hidden = Boolean(id);

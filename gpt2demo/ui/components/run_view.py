@@ -27,6 +27,9 @@ class RunView(Widget):
     "accuracy", "parameters", "position", "wait_seconds"}, "epochs": [{"first", "last", "train_loss",
     "val_loss", "seconds"}, …] that changed, "events": [[time, text], …], "snapshots": [step, …]}. It is asked
     again at once when it sent 1,000 steps.
+
+    remember: begin with the run that this browser tab showed last, or that its address names, until a value
+    comes; for pages that set the value once they know whose visit it is.
     Events: `view.snapshot(fn)` (`event.step`), `view.finished(fn)` (`event.state`), both with `event.run`.
     """
 
@@ -39,6 +42,7 @@ class RunView(Widget):
         placeholder: str = "No run yet: choose a text and press Start.",
         chart_height: int = 500,
         feed_height: int = 320,
+        remember: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -52,6 +56,7 @@ class RunView(Widget):
             placeholder=placeholder,
             chart_height=chart_height,
             feed_height=feed_height,
+            remember=remember,
             palette=light_to_variable(),
             **kwargs,
         )
