@@ -278,7 +278,8 @@ def test_who_has_had_a_turn_makes_way_while_others_wait(short_turns, help):
         help.until(lambda: started(mine[0]) and store.summary(mine[0]).seconds > 1)
         assert len(lives(store, mine[0])) == 1  # nobody waits whose run could begin: the turn has no end
         other = manager.create_and_start(owners[1], "c", help.plan())
-        help.until(lambda: started(other))  # it overtakes the second run of the same owner
+        help.until(lambda: started(other))
+        assert lives(store, mine[1]) == []  # it has overtaken the second run of the same owner
         message = store.view(mine[0])["status"]["message"]
         assert store.summary(mine[0]).state == "waiting" and message.startswith("Others wait")
         help.until(lambda: started(mine[0]))  # and goes on by itself

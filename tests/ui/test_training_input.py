@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import inspect
 import json
 import math
@@ -37,6 +38,8 @@ GERMAN = "Die Bäume grünen schön, süß wie Äpfel.\n" * 60
 MB = 2**20
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 EXE = b"MZ\x90\x00" + bytes(range(256)) * 20
+
+AT_START = ("nearly full", "500 characters")  # what nobody is told of before
 
 # What is uploaded → what is said. A "+" stands before what is said of a text that is taken all the same.
 UPLOADS: dict[str, tuple[dict[str, bytes], str]] = {
@@ -210,6 +213,9 @@ def check(tab: TrainTab, said: str | None, changes: dict[str, Any]) -> None:
     if said is None or said.startswith("+"):
         assert "gd-stats" in report and (said or "")[1:] in report
         return
+    answers = [html.unescape(str(answer)) for answer in tab.form_part.look(*filled(**changes))]
+    if not any(words in said for words in AT_START):
+        assert any(words in " ".join(answers) for words in said.split("|")), "said while it is filled in"
     with pytest.raises(gr.Error) as refused:
         tab.start(ME, "click", *filled(**changes))
     assert any(words in str(refused.value) for words in said.split("|")), str(refused.value)
