@@ -9,14 +9,18 @@ from gpt2demo.hub.source import MOST_BYTES
 from gpt2demo.runs.exchange import Exchange, default_cache
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.models import ModelStore
-from gpt2demo.runs.store import Quotas, RunStore
+from gpt2demo.runs.quotas import Quotas
+from gpt2demo.runs.store import RunStore
 from gpt2demo.text.samples import sample_texts
+from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.ui.app import build
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.theme import head, theme
 
 HERE = Path(__file__).resolve().parent
-OWN_BYTES = 100_000_000_000  # of all runs, where nobody else's disk is filled
+# What runs may take where strangers share the machine, and where nobody else's disk and time are used.
+SHARED = Quotas(minutes_per_run=60)
+OWN = Quotas(bytes_per_owner=100_000_000_000, bytes_in_all=100_000_000_000)
 VISITORS = 200  # sessions remembered at once
 GATE_BYTES = 600_000_000  # the smallest GPT-2 fits; larger uploads end at the door, the core judges the rest
 
@@ -34,19 +38,59 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where models from the Hub are kept; default: %(default)s",
     )
+    options.add_argument(
+        "--slots", type=int, default=1, metavar="N", help="runs that train at a time, on two cores each; 1"
+    )
+    _add_quotas(options)
     options.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     options.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
     return options
+
+
+def _add_quotas(options: argparse.ArgumentParser) -> None:
+    """What a run may take; each option can also be set as a variable of the environment, as on a Space."""
+    usual = SHARED if is_shared() else OWN
+    group = options.add_argument_group("quotas", "also as variables: GPT2DEMO_MINUTES_PER_RUN and so on")
+    for name, default, help in (
+        ("minutes-per-run", usual.minutes_per_run, "minutes for which a run may train"),
+        ("minutes-per-turn", usual.minutes_per_turn, "minutes after which it makes way while others wait"),
+        ("runs-per-owner", usual.runs_per_owner, "runs that one browser may keep"),
+        ("gigabytes-per-owner", usual.bytes_per_owner / 1e9, "disk that the runs of one browser may fill"),
+        ("gigabytes-in-all", usual.bytes_in_all / 1e9, "disk that all runs may fill"),
+    ):
+        variable = "GPT2DEMO_" + name.upper().replace("-", "_")
+        set_there = os.environ.get(variable, f"{default:g}")  # argparse reads it as it reads an option
+        kind = int if name.startswith("runs") else float
+        group.add_argument(
+            f"--{name}", type=kind, default=set_there, metavar="N", help=f"{help}; %(default)s"
+        )
+
+
+def is_shared() -> bool:
+    """True on a Space: a machine that strangers share."""
+    return "SPACE_ID" in os.environ
+
+
+def quotas(options: argparse.Namespace) -> Quotas:
+    """What the options allow."""
+    return Quotas(
+        runs_per_owner=options.runs_per_owner,
+        bytes_per_owner=int(1e9 * options.gigabytes_per_owner),
+        bytes_in_all=int(1e9 * options.gigabytes_in_all),
+        minutes_per_run=options.minutes_per_run,
+        minutes_per_turn=options.minutes_per_turn,
+    )
 
 
 def main() -> None:
     """Builds the page from its parts and serves it until it is stopped; runs in training go on."""
     options = parser().parse_args()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no request to anybody, ever
-    hosted = "SPACE_ID" in os.environ  # a machine that strangers share: there the smallest GPT-2 is enough
-    store = RunStore(options.runs, quotas=Quotas() if hosted else Quotas(bytes_in_all=OWN_BYTES))
-    manager = RunManager(store)
-    exchange = Exchange(store, options.cache, max_bytes=MAX_BYTES_FOR_VISITORS if hosted else MOST_BYTES)
+    memory = memory_for_a_run() // max(1, options.slots)
+    store = RunStore(options.runs, quotas=quotas(options), memory_bytes=memory)
+    manager = RunManager(store, slots=max(1, options.slots))
+    most = MAX_BYTES_FOR_VISITORS if is_shared() else MOST_BYTES  # there the smallest GPT-2 is enough
+    exchange = Exchange(store, options.cache, max_bytes=most)
     services = Services(
         store=store,
         manager=manager,

@@ -40,7 +40,7 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
     numbers = (int, float)
     content = read_json_object(path, max_bytes=MAX_JSON_BYTES)
     facts = fields_of(
-        {"started_from": ""} | content,  # older ones do not say it
+        {"started_from": "", "windows": 0} | content,  # older ones do not say it
         path.name,
         {
             "title": str,
@@ -50,6 +50,7 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
             "documents": list,
             "characters": int,
             "tokens": int,
+            "windows": int,
             "command": str,
             "started_from": str,
             "training": (dict, type(None)),
@@ -58,7 +59,7 @@ def read_run_json(path: Path, tokenizer: Tokenizer, config: GPT2Config) -> dict[
     check_choice("preset", facts["preset"], (*PRESETS, IMPORTED))
     check_choice("tokenizer", facts["tokenizer"], (tokenizer.kind,))
     check_range("created", facts["created"], 0, LATEST)
-    for name in ("characters", "tokens"):
+    for name in ("characters", "tokens", "windows"):
         check_range(name, facts[name], 0, COUNT, integer=True)
     facts["title"] = one_line(facts["title"])
     facts["started_from"] = facts["started_from"] and one_line(facts["started_from"])

@@ -25,7 +25,7 @@ class Entry:
     reserved: int = 0  # bytes of disk that it may come to need
     place: int | None = None  # in the queue: lower ones come first
     started: bool = False  # its worker was started
-    wanted: str = "run"  # what its owner wants: run, pause or stop
+    wanted: str = "run"  # what its owner wants: run, pause or stop; or "yield": to make way for others
     restarted_at: int | None = (
         None  # the checkpoint from which it was last restarted by itself; -1: from none
     )

@@ -6,21 +6,29 @@ from typing import Any
 
 from gpt2demo.errors import check_range
 from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.runs.epochs import epochs
 from gpt2demo.training.config import MAX_STEPS
 from gpt2demo.training.folder import RunFacts, RunFolder
 from gpt2demo.training.journal import Journal, RunStatus
 from gpt2demo.training.loop import TrainStep
 
 MOST_ROWS = 2_000  # in one answer
+MOST_EVENTS = 12
 
 
 def view(
-    folder: RunFolder, after_step: int = -1, *, status: RunStatus | None = None, position: int | None = None
+    folder: RunFolder,
+    after_step: int = -1,
+    *,
+    status: RunStatus | None = None,
+    position: int | None = None,
+    wait_seconds: float | None = None,
 ) -> dict[str, Any]:
     """The steps later than `after_step`, and how the run stands.
 
-    status: instead of what the folder says about itself. position: the run's place in the queue. A backlog of
-    more than 2,000 steps comes thinned out evenly, but with every validation and with the last step. →
+    status: instead of what the folder says about itself. position: the run's place in the queue.
+    wait_seconds: about how long it will be there. A backlog of more than 2,000 steps comes thinned out
+    evenly, but with every validation and with the last step. →
 
     | key         | value                                                                                    |
     |-------------|------------------------------------------------------------------------------------------|
@@ -29,11 +37,13 @@ def view(
     |             | gradient, tokens per second, seconds of training                                         |
     | "samples"   | all of them, each with step, prompt and text                                             |
     | "status"    | see `_status`                                                                            |
+    | "epochs"    | see `runs.epochs.Epoch`; those with steps later than `after_step`                        |
+    | "events"    | the newest sentences of the diary, each with its time in seconds since 1970              |
     | "snapshots" | the steps whose weights can be looked at                                                 |
     """
     check_range("The step", after_step, -1, MAX_STEPS, integer=True)
     status = status or folder.status()
-    journal = folder.journal()
+    journal, facts = folder.journal(), folder.facts()
     validation = journal.validation()
     last = journal.last_step()
     backlog = last.step - after_step if last else 0
@@ -43,7 +53,12 @@ def view(
         "run": folder.path.name,
         "steps": [_row(step) for step in new],
         "samples": [asdict(sample) for sample in journal.samples()],
-        "status": _status(folder, status, last, validation) | {"position": position},
+        "status": _status(folder, facts, status, last, validation)
+        | {"position": position, "wait_seconds": wait_seconds},
+        "epochs": [
+            asdict(row) for row in epochs(journal, facts, status.steps_planned, after_step=after_step)
+        ],
+        "events": journal.events()[-MOST_EVENTS:],
         "snapshots": list(folder.snapshot_steps()),
     }
 
@@ -87,10 +102,13 @@ def _row(step: TrainStep) -> list[float | int | None]:
 
 
 def _status(
-    folder: RunFolder, status: RunStatus, last: TrainStep | None, validation: list[TrainStep]
+    folder: RunFolder,
+    facts: RunFacts,
+    status: RunStatus,
+    last: TrainStep | None,
+    validation: list[TrainStep],
 ) -> dict[str, Any]:
     """Losses are in nats per token, times in seconds; None stands for what is not known yet."""
-    facts = folder.facts()
     newest = validation[-1] if validation else None
     val_loss = newest.val_loss if newest else None
     best = _best(validation)
@@ -100,7 +118,7 @@ def _status(
         "step": steps_made(status, last),
         "steps_planned": status.steps_planned,
         "tokens": last.tokens if last else 0,
-        "time_left": _time_left(facts, status, last),
+        "time_left": time_left(facts, status, last),
         "elapsed": last.elapsed if last else 0.0,
         "val_loss": val_loss,
         "best_val_loss": best.val_loss if best else None,
@@ -118,7 +136,7 @@ def _status(
     }
 
 
-def _time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> float | None:
+def time_left(facts: RunFacts, status: RunStatus, last: TrainStep | None) -> float | None:
     """Seconds of training to go: at the speed of the last moments, or of the whole run if that is slower.
 
     The speed of the last moments leaves out the evaluations, that of the whole run knows them.

@@ -12,6 +12,7 @@ from gpt2demo.runs.identity import NONCE, owner_key
 from gpt2demo.runs.index import Entry
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.store import RunStore
+from gpt2demo.runs.turns import Turns
 from gpt2demo.runs.workers import Workers
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
@@ -21,6 +22,8 @@ from gpt2demo.training.slower import go_slower
 
 MOST_WAITING = 30
 ENDED = ("done", "paused", "stopped", "failed")
+TOLD = {"yield": "pause"}  # what a worker is told where it need not know why
+MADE_WAY = "Others wait, so it made way for the next run. It goes on by itself when it is its turn again."
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +45,13 @@ class RunManager:
         interval: float = 0.5,
         stop_patience: float = 60.0,
         kill_patience: float = 20.0,
+        silence_patience: float = 10.0,
     ) -> None:
         """slots: how many runs train at a time. command: what trains a folder, if not this program itself.
 
         stop_patience: seconds that a worker has for ending when asked to, before it is sent SIGTERM;
-        kill_patience: those it then has before it is killed.
+        kill_patience: those it then has before it is killed. silence_patience: seconds without a heartbeat
+        after which a worker is killed and replaced.
         """
         self.store = store
         self.slots = slots
@@ -55,8 +60,10 @@ class RunManager:
             command or (lambda folder: [sys.executable, "-m", "gpt2demo", "train", str(folder)]),
             stop_patience=stop_patience,
             kill_patience=kill_patience,
+            silence_patience=silence_patience,
         )
         self._lock = threading.RLock()  # held while the queue is looked at or changed
+        self._turns = Turns(store.quotas)
         self._clicks = KeyedLocks()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -186,7 +193,7 @@ class RunManager:
         """Notes what an owner wants of a run in the queue, and tells its worker."""
         self.store.index.set(entry.id, wanted=wanted)
         if entry.started:
-            journal.tell(wanted=wanted)
+            journal.tell(wanted=TOLD.get(wanted, wanted))
 
     def _end(self, owner: str, id: str, wanted: str) -> None:
         with self._lock:
@@ -256,15 +263,21 @@ class RunManager:
     def _look_after(self, entry: Entry, folder: RunFolder) -> None:
         """Does what a started run needs: nothing, a reminder, a new worker, or to leave the queue."""
         alive = self._workers.is_alive(folder, entry.pid)
+        if alive and self._workers.end_if_hanging(folder, entry.pid):
+            return  # before its diary is touched: it may have been stopped in the middle of a sentence
         journal = folder.journal()
         status = journal.status()  # in this order: what a worker writes last, it writes before it exits
         if alive:
             self._remind(entry, folder)
+            self._end_turn(entry, journal)
             return
+        self._turns.ended(entry.id)
         too_large = self._workers.ran_out_of_memory(folder)
         reason = self._workers.farewell(folder)
         if status.state in ("done", "failed"):
             self._leave(entry)
+        elif entry.wanted == "yield":
+            self._make_way(entry, journal)
         elif entry.wanted != "run":
             self._rest(entry, journal, entry.wanted)
         elif status.state in ENDED:  # Resume was pressed after the worker had decided to pause or stop
@@ -279,6 +292,24 @@ class RunManager:
         journal.add_event(message)
         journal.tell(state="failed", message=message)
         self._leave(entry)
+
+    def _end_turn(self, entry: Entry, journal: Journal) -> None:
+        """Lets a run make way or end when it has had its time."""
+        verdict = self._turns.verdict(entry, journal, self.store.index.queue())
+        if verdict == "stop":
+            most = self.store.quotas.minutes_per_run
+            journal.add_event(f"It has trained for {most:g} minutes, as long as a run may here.")
+        if verdict is not None:
+            self._want(entry, journal, verdict)
+
+    def _make_way(self, entry: Entry, journal: Journal) -> None:
+        """Puts a run whose worker has saved and left behind all that wait, and its owner's next one too."""
+        _make_waiting(journal)
+        journal.tell(message=MADE_WAY)
+        journal.add_event(MADE_WAY)
+        own = [other.id for other in self.store.index.queue() if other.owner == entry.owner]
+        for id in sorted(own, key=lambda id: id != entry.id):  # this one first
+            self.store.index.enqueue(id)
 
     def _replace(self, entry: Entry, folder: RunFolder, reason: str) -> None:
         """Starts a new worker in place of one that was lost, once; again only after a newer checkpoint."""
@@ -303,8 +334,9 @@ class RunManager:
         """Tells a living worker again what is wanted, and loses patience with one that does not end."""
         status = folder.journal().status()
         ended = status.state in ENDED
-        if not ended and status.wanted != entry.wanted:
-            folder.journal().tell(wanted=entry.wanted)  # a worker that has just begun has overwritten it
+        wanted = TOLD.get(entry.wanted, entry.wanted)
+        if not ended and status.wanted != wanted:
+            folder.journal().tell(wanted=wanted)  # a worker that has just begun has overwritten it
         if ended or entry.wanted != "run":
             sign = (entry.wanted, status.state, status.message)
             self._workers.urge(folder, entry.pid, sign=sign)

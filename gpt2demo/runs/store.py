@@ -5,17 +5,18 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpt2demo.errors import BusyError, LimitError, NotFoundError, UserError
-from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.errors import BusyError, NotFoundError, UserError
 from gpt2demo.runs.identity import checked_title, is_owner, new_id, owner_key, refuse_unknown, resolve_in
 from gpt2demo.runs.index import Entry, Index
 from gpt2demo.runs.live import view
+from gpt2demo.runs.quotas import Quotas, disk_needed, folder_bytes
 from gpt2demo.runs.summary import RunSummary, Summaries, as_queued, summarise
+from gpt2demo.runs.waiting import Forecast
 from gpt2demo.training.config import check_fits
 from gpt2demo.training.files import read_json, write_json
 from gpt2demo.training.folder import RunFolder
@@ -24,16 +25,6 @@ from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.plan import RunPlan
 
 ABANDONED = 3600  # seconds after which something half-made is surely nobody's work in progress
-DIARY_BYTES = 10_000_000  # allowed for a run's curve and samples
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quotas:
-    """How much room the runs may take."""
-
-    runs_per_owner: int = 20
-    bytes_in_all: int = 5_000_000_000
-    bytes_free: int = 1_000_000_000  # of the disk, which are left to others
 
 
 class RunStore:
@@ -48,21 +39,24 @@ class RunStore:
         self.unfinished.mkdir(parents=True, exist_ok=True)
         self._making = threading.Lock()
         self.index = Index(self.root / "runs.sqlite")
+        turn = 60 * self.quotas.minutes_per_turn
+        self.forecast = Forecast(self.root, self.index, turn_seconds=turn)  # how long runs will wait
         self._sweep()
 
     def create(self, owner: str, plan: RunPlan, *, nonce: str | None = None) -> str:
         """Makes a run that can be started, called by its first text if it has no title. → its id
 
         nonce: see `RunManager.create_and_start`. Raises a UserError when the model does not fit into memory,
-        the text is too short, or there is no room.
+        the text is too short, it asks for more time than a run may have, or there is no room.
         """
         check_fits(plan.model, plan.training, memory_bytes=self.memory_bytes)
+        self.quotas.check_time(plan.training)
         plan = replace(plan, title=checked_title(plan.title or Path(plan.names[0]).stem))
         return self.adopt(
             owner,
             plan.title,
             lambda path: RunFolder.create(path, plan),
-            needed=_disk_needed(plan),
+            needed=disk_needed(plan),
             nonce=nonce,
         )
 
@@ -90,9 +84,9 @@ class RunStore:
             reserved=needed,
         )
         with self._making:
-            self._check_room(entry.reserved)
+            self._check_room(entry.owner, entry.reserved)
             if not self.index.add(entry, at_most=self.quotas.runs_per_owner):
-                raise self._too_many()
+                raise self.quotas.too_many_runs()
         workshop = self.unfinished / entry.id
         try:
             make(workshop / entry.id)
@@ -108,8 +102,8 @@ class RunStore:
     def check_room(self, owner: str, needed: int) -> None:
         """Asks beforehand what `adopt` will ask: raises LimitError when there is no room for another run."""
         if len(self.index.of_owner(owner_key(owner))) >= self.quotas.runs_per_owner:
-            raise self._too_many()
-        self._check_room(needed)
+            raise self.quotas.too_many_runs()
+        self._check_room(owner_key(owner), needed)
 
     def of_click(self, owner: str, nonce: str) -> Entry | None:
         """The run that was made with this nonce, or None. Call it only while nobody is making that run."""
@@ -153,7 +147,9 @@ class RunStore:
         try:
             entry = self.entry(id)
             status = as_queued(folder.status(), entry)
-            return view(folder, after_step, status=status, position=self._position(entry))
+            position = self._position(entry)
+            wait = self.forecast.seconds(id) if position else None
+            return view(folder, after_step, status=status, position=position, wait_seconds=wait)
         except (OSError, sqlite3.OperationalError, UserError):
             self.folder(id)  # says so when the run was deleted in the meantime
             raise
@@ -187,38 +183,21 @@ class RunStore:
             )
         self._discard(folder.path)
 
-    def bytes_used(self) -> int:
-        """The room that all runs take, and what those in the queue may come to take."""
+    def bytes_used(self, owner_key: str | None = None) -> int:
+        """The room that all runs take, or one owner's, and what those in the queue may come to take."""
+        entries = self.index.everything() if owner_key is None else self.index.of_owner(owner_key)
         return sum(
             max(
                 folder_bytes(self.root / entry.id),
                 entry.reserved if entry.place is not None or not (self.root / entry.id).is_dir() else 0,
             )
-            for entry in self.index.everything()
+            for entry in entries
         )
 
-    def _too_many(self) -> LimitError:
-        return LimitError(
-            f"You have {self.quotas.runs_per_owner} runs.",
-            "One browser may keep at most so many.",
-            "Delete one that you no longer need, then start again.",
-        )
-
-    def _check_room(self, needed: int) -> None:
-        used, most = self.bytes_used(), self.quotas.bytes_in_all
-        if used + needed > most:
-            raise LimitError(
-                f"This run may need {_size(needed)} of disk, and the runs on this server fill {_size(used)}.",
-                f"All runs together may fill {_size(most)}.",
-                "Delete runs that you no longer need, or choose a smaller model.",
-            )
+    def _check_room(self, owner_key: str, needed: int) -> None:
+        own, together = self.bytes_used(owner_key), self.bytes_used()
         free = shutil.disk_usage(self.root).free
-        if free - needed < self.quotas.bytes_free:
-            raise LimitError(
-                f"The disk of this server is nearly full: {_size(free)} are free.",
-                f"{_size(self.quotas.bytes_free)} must stay free, and this run may need {_size(needed)}.",
-                "Delete runs that you no longer need, or choose a smaller model.",
-            )
+        self.quotas.check_room(needed, own=own, together=together, free=free)
 
     def _position(self, entry: Entry) -> int | None:
         if entry.place is None or entry.started:
@@ -249,36 +228,3 @@ class RunStore:
         for entry in self.index.everything():
             if not (self.root / entry.id).is_dir() and entry.created < time.time() - ABANDONED:
                 self.index.remove(entry.id)
-
-
-def folder_bytes(path: Path) -> int:
-    """How many bytes the files in a folder take, all levels down; 0 for a folder that is not there."""
-    return sum(_file_sizes(path))
-
-
-def _file_sizes(path: Path) -> Iterator[int]:
-    for file in path.rglob("*"):
-        try:
-            yield file.lstat().st_size
-        except OSError:
-            continue  # a worker has just replaced it
-
-
-def _disk_needed(plan: RunPlan) -> int:
-    """How many bytes a run's folder can grow to: weights, checkpoints, snapshots, text and diary."""
-    weights, training = 4 * count_parameters(plan.model), plan.training
-    checkpoints = 3 * 3 * weights  # two and one in the making, each with the optimiser's two averages
-    snapshots = min(int(training.snapshot_megabytes * 1e6), training.milestones * weights // 2)
-    start = weights if plan.start is not None else 0
-    return (
-        weights
-        + start
-        + checkpoints
-        + snapshots
-        + sum(4 * len(text) for text in plan.corpus.texts)
-        + DIARY_BYTES
-    )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB"

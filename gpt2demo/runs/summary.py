@@ -67,6 +67,9 @@ def summarise(entry: Entry, folder: RunFolder, *, position: int | None) -> RunSu
 
 def as_queued(status: RunStatus, entry: Entry) -> RunStatus:
     """Says what comes next while a worker is on its way, or was lost and will be replaced at once."""
-    if not entry.started or status.state not in ("waiting", "interrupted"):
+    if not entry.started or status.state not in ("waiting", "interrupted", "paused"):
         return status
-    return replace(status, state={"run": "starting", "pause": "paused", "stop": "stopped"}[entry.wanted])
+    if status.state == "paused" and entry.wanted != "yield":
+        return status
+    states = {"run": "starting", "pause": "paused", "stop": "stopped", "yield": "waiting"}
+    return replace(status, state=states[entry.wanted])

@@ -17,6 +17,10 @@ from gpt2demo.training.memory import free_memory, oom_kills
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 SLOW_STEPS = 4  # a worker may need so many to notice what is wanted
+START_SECONDS = 120.0  # a worker may need so long for its first heartbeat: it has to import everything
+LONGEST_LOOK = (
+    1.0  # seconds: a look that came later than this after the last says nothing of what was between
+)
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once either way
 
 
@@ -37,6 +41,15 @@ class Urge:
     terminated_at: float | None = None
 
 
+@dataclass(kw_only=True)
+class Silence:
+    """How long a worker's heartbeat has stood still, as far as somebody looked."""
+
+    beat: int | None  # when the file was touched, in nanoseconds; None: not yet
+    looked: float
+    seconds: float = 0.0
+
+
 class Workers:
     """The workers of one manager. Not made for several threads: the manager's lock is held around it.
 
@@ -44,14 +57,22 @@ class Workers:
     """
 
     def __init__(
-        self, command: Callable[[Path], list[str]], *, stop_patience: float, kill_patience: float
+        self,
+        command: Callable[[Path], list[str]],
+        *,
+        stop_patience: float,
+        kill_patience: float,
+        silence_patience: float,
     ) -> None:
         self.command = command
         self.stop_patience = stop_patience
         self.kill_patience = kill_patience
+        self.silence_patience = silence_patience
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._rooms: dict[str, Room] = {}
         self._urges: dict[str, Urge] = {}
+        self._silences: dict[str, Silence] = {}
+        self._hung: dict[str, float] = {}  # those that were killed for their silence, and how long it was
 
     def launch(self, folder: RunFolder) -> int | None:
         """Starts the worker of a run. → its process number, or None if somebody trains the run already"""
@@ -59,6 +80,8 @@ class Workers:
             return None
         self._rooms[folder.path.name] = Room(free=free_memory(), oom_kills=oom_kills())
         path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
+        folder.heartbeat.unlink(missing_ok=True)  # that of the worker before
+        self._silences.pop(folder.path.name, None)
         with (folder.path / "worker.log").open("ab") as output:
             process = subprocess.Popen(
                 self.command(folder.path),
@@ -87,6 +110,8 @@ class Workers:
         kills = oom_kills()
         if process is None or room is None or kills is None or room.oom_kills is None:
             return ""
+        if folder.path.name in self._hung:  # killed by us
+            return ""
         if process.returncode != -KILL or kills <= room.oom_kills:
             return ""
         return str(ran_out(folder.config(), folder.facts().training, free=room.free))
@@ -94,9 +119,41 @@ class Workers:
     def farewell(self, folder: RunFolder) -> str:
         """Forgets a worker that has exited. → why it did, as far as the system tells: ' (…)' or ''"""
         self.calm(folder)
+        self._silences.pop(folder.path.name, None)
         process = self._processes.pop(folder.path.name, None)
         self._rooms.pop(folder.path.name, None)
+        if silent := self._hung.pop(folder.path.name, 0.0):
+            return f" (it gave no sign of life for {silent:.0f} s and was ended)"
         return reason(process.returncode if process else None, folder.path / "worker.log")
+
+    def end_if_hanging(self, folder: RunFolder, pid: int | None) -> bool:
+        """Called again and again for a living worker: kills it when its heartbeat stands still. → whether so
+
+        Only time in which somebody looked counts, by a clock that nobody sets: a laptop that slept, or a
+        server that was away, is no silence. Nor is a folder that cannot be written, where no heart can beat.
+        """
+        if not self._is_ours(folder, pid) or not os.access(folder.path, os.W_OK):
+            return False
+        now = time.monotonic()
+        try:
+            beat = folder.heartbeat.stat().st_mtime_ns
+        except OSError:
+            beat = None
+        silence = self._silences.get(folder.path.name)
+        if silence is None or silence.beat != beat:
+            self._silences[folder.path.name] = Silence(beat=beat, looked=now)
+            return False
+        silence.seconds += min(now - silence.looked, LONGEST_LOOK)
+        silence.looked = now
+        if silence.seconds < (START_SECONDS if beat is None else self.silence_patience):
+            return False
+        self._hung[folder.path.name] = self._silences.pop(folder.path.name).seconds
+        self._signal(folder, pid, KILL)
+        return True
+
+    def _is_ours(self, folder: RunFolder, pid: int | None) -> bool:
+        """Whether this worker is one that a manager started: then it may be ended."""
+        return folder.path.name in self._processes or works_on(pid, folder.path)
 
     def release(self) -> None:
         """Lets go of all workers; they live on by themselves."""

@@ -159,6 +159,11 @@ def shortage(data: TokenData, length: int) -> TextError | None:
     )
 
 
+def windows_in(part: Part, length: int) -> int:
+    """How many windows, or rows, an epoch reads: `batch` says which."""
+    return len(part) if isinstance(part, Rows) else max(1, (len(part) - length) // length)
+
+
 def batch(part: Part, *, seed: int, step: int, batch_size: int, length: int) -> tuple[Tensor, Tensor]:
     """The batch of one step: inputs (B, T), and as targets (B, T) the token that follows each of them.
 
@@ -172,7 +177,7 @@ def batch(part: Part, *, seed: int, step: int, batch_size: int, length: int) -> 
         return part.read(rows)
     if len(part) <= length:
         raise too_short(len(part), length)
-    windows = max(1, (len(part) - length) // length)  # in an epoch
+    windows = windows_in(part, length)
     places, first = _shuffled(
         windows, seed=seed, step=step, batch_size=batch_size, shifts=len(part) - windows * length
     )

@@ -70,7 +70,7 @@ class Estimator:
         with self._trying:
             if (known := self._recall(model, training)) is None:
                 known = try_out(model, training)
-                self._rate = _flops(model, training.rows, training.length) / known.step
+                self._rate = flops_per_step(model, training) / known.step
                 while len(self._known) >= REMEMBERED:
                     self._known.pop(next(iter(self._known)))
                 self._known[_key(model, training)] = (time.monotonic(), known)
@@ -85,7 +85,7 @@ class Estimator:
         return pace if time.monotonic() - found < FRESH_SECONDS else None
 
     def _reckoned(self, model: GPT2Config, training: TrainingConfig) -> Pace:
-        step = _flops(model, training.rows, training.length) / self._rate
+        step = flops_per_step(model, training) / self._rate
         return Pace(step=step, look=step, measured=False, every=training.evaluate_every)
 
 
@@ -158,8 +158,12 @@ def _is_huge(model: GPT2Config, training: TrainingConfig) -> bool:
     return count_parameters(model) > PROBE_PARAMETERS or _flops(model, 1, training.length) > PROBE_FLOPS
 
 
-def _flops(model: GPT2Config, batch_size: int, length: int) -> float:
+def flops_per_step(model: GPT2Config, training: TrainingConfig) -> float:
     """Multiplications and additions of one step of training."""
+    return _flops(model, training.rows, training.length)
+
+
+def _flops(model: GPT2Config, batch_size: int, length: int) -> float:
     return float(BACKWARD * batch_size * length * flops_per_token(model, length))
 
 

@@ -12,7 +12,7 @@ from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
-from gpt2demo.text.batches import encode_corpus
+from gpt2demo.text.batches import encode_corpus, windows_in
 from gpt2demo.text.corpus import Corpus, Document
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training.config import TrainingConfig
@@ -35,6 +35,7 @@ class RunFacts:
     documents: tuple[str, ...]  # the names of the files
     characters: int
     tokens: int = 0  # for training and validation together; 0: a folder from before they were counted
+    windows: int = 0  # of the training text, or rows, which are an epoch; 0: from before they were counted
     command: str  # what a person types to make the same run
     started_from: str = ""  # the model whose weights it began with; "": random numbers
     settings: TrainingConfig | None  # None: it was trained elsewhere, and is only looked at here
@@ -76,6 +77,11 @@ class RunFolder:
         """Held by the worker for as long as it works."""
         return self.path / "worker.lock"
 
+    @property
+    def heartbeat(self) -> Path:
+        """Touched by the worker for as long as it works and gets somewhere."""
+        return self.path / "worker.beat"
+
     @classmethod
     def create(cls, path: Path, plan: RunPlan) -> "RunFolder":
         """Makes the folder of a new run, with everything a worker needs; nothing is trained yet.
@@ -105,6 +111,7 @@ class RunFolder:
                 "documents": plan.names,
                 "characters": sum(map(len, plan.corpus.texts)),
                 "tokens": len(data.tokens),
+                "windows": windows_in(data.train, training.length),
                 "command": command_for(plan, path.name),
                 "started_from": plan.start.title if plan.start else "",
                 "training": training.to_json(),

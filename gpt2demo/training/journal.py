@@ -134,6 +134,28 @@ class Journal:
             ).fetchone()
         return _train_step(row) if row else None
 
+    def sums(self, windows: int, rows: int, *, first: int, end: int) -> list[tuple[int, int, float, float]]:
+        """The steps from `first` to before `end` in stretches of so many windows; a step reads `rows` each.
+
+        → for each stretch with steps in it: its number, how many they are, the mean of their training losses,
+        and the seconds of training when its last one was made
+        """
+        with self._connect() as db:
+            found = db.execute(
+                "SELECT CAST(step AS INTEGER) * ? / ?, count(*), avg(train_loss), max(elapsed) FROM steps "
+                "WHERE step >= ? AND step < ? GROUP BY 1 ORDER BY 1",
+                (rows, windows, first, end),
+            ).fetchall()
+        return [(int(number), int(count), loss, elapsed) for number, count, loss, elapsed in found]
+
+    def elapsed(self, step: int) -> float:
+        """The seconds of training before a step began."""
+        with self._connect() as db:
+            row = db.execute(
+                "SELECT elapsed FROM steps WHERE step < ? ORDER BY step DESC LIMIT 1", (step,)
+            ).fetchone()
+        return float(row[0]) if row else 0.0
+
     def add_sample(self, sample: Sample) -> None:
         """Keeps what the model wrote at a step; the same step written again replaces it."""
         with self._connect() as db:

@@ -22,6 +22,7 @@ from gpt2demo.training.config import TrainingConfig, ran_out, threads_for_produc
 from gpt2demo.training.course import Course, Leg
 from gpt2demo.training.estimate import plan_course
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.heartbeat import Heartbeat
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
@@ -76,6 +77,7 @@ class Worker:
         self.folder = folder
         self.write_sample = write_sample
         self.journal: Journal = folder.journal()
+        self.heartbeat = Heartbeat(folder.heartbeat)
         self.outcome: Outcome | None = None
         self._keeper = Keeper(folder, self.journal)
         self._terminated = threading.Event()
@@ -87,7 +89,7 @@ class Worker:
 
     def shift(self) -> Iterator[TrainStep]:
         """Does the work, yielding each step after it was made. Whatever goes wrong is noted in the diary."""
-        with hold(self.folder.lock), self.journal.kept_open():
+        with hold(self.folder.lock), self.journal.kept_open(), self.heartbeat:
             try:
                 yield from self._shift()
             except NotFoundError:  # there is nothing to train in this folder, and so nothing that failed
@@ -134,15 +136,18 @@ class Worker:
         self._look(state, tokenizer, config, looks, writes)
         self._keeper.bring_up_to_date(state)  # from now on there is something to look at, and to go on from
         for record in self._steps(state, data, config, course):
+            self.heartbeat.step()
             self._keeper.steps.append(record)
-            over = record.step == course.last
-            if not over:  # the last record is no update: what belongs to it was done before
-                self._look(state, tokenizer, config, looks, writes)
-            ending = "done" if over else self._ending(state, config, record)
-            self._keeper.correct(record)
+            ending = "done"
+            if record.step < course.last:  # the last record is no update: what belongs to it was done before
+                with self.heartbeat.long_work():
+                    self._look(state, tokenizer, config, looks, writes)
+                    ending = self._ending(state, config, record)
+                self._keeper.correct(record)
             yield record
             if ending:
-                self._end(state, data, config, record, ending)
+                with self.heartbeat.long_work():
+                    self._end(state, data, config, record, ending)
                 return
 
     def _steps(

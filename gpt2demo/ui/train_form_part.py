@@ -95,6 +95,7 @@ class FormPart:
         asks = gr.update(visible=form.source == "upload" and bool(form.encoding))
         try:
             planned = self.planner.plan(form)
+            self.services.store.quotas.check_time(planned.run.training)
         except EncodingError as error:
             return train_report.refusal(error), "", self._ask_encoding(error, form), pieces(), pieces()
         except UserError as error:
@@ -134,7 +135,7 @@ class FormPart:
         if not measure and idle and not self.estimator.knows(planned.run.model, planned.run.training):
             return pieces(hint(words.TRYING))
         pace = self.estimator.pace(planned.run.model, planned.run.training, measure=measure and idle)
-        return train_report.estimate(planned, pace, len(queue))
+        return train_report.estimate(planned, pace, len(queue), self.services.store.forecast.seconds())
 
     def _ask_encoding(self, error: EncodingError, form: Form) -> Any:
         guess = error.guess.replace("windows-", "cp") if error.guess else None

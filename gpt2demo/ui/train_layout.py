@@ -270,6 +270,7 @@ class LiveLayout:
                         poll=poll,
                         label="Training run",
                         placeholder=words.LIVE_EMPTY,
+                        remember=True,
                         elem_id="train-run",
                     )
                 with gr.Column():

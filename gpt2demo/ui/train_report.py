@@ -68,8 +68,8 @@ def model_report(planned: Planned, memory_bytes: int) -> Safe:
     )
 
 
-def estimate(planned: Planned, pace: Pace, waiting: int) -> Safe:
-    """What the budget buys on this machine, in sentences."""
+def estimate(planned: Planned, pace: Pace, waiting: int, wait: float | None = None) -> Safe:
+    """What the budget buys on this machine, in sentences. waiting, wait: runs before it, and seconds."""
     config = planned.run.training
     steps, budget = _budget(config, pace)
     epochs = planned.report.epochs(steps, config.rows, config.length)
@@ -87,7 +87,7 @@ def estimate(planned: Planned, pace: Pace, waiting: int) -> Safe:
     return tag(
         "div",
         *(tag("p", line) for line in lines),
-        hint(_source(pace, waiting)),
+        hint(_source(pace, waiting, wait)),
         tag("p", learning(config), class_="gd-hint gd-full"),
         class_="gd-estimate",
         role="status",
@@ -122,13 +122,15 @@ def _budget(config: TrainingConfig, pace: Pace) -> tuple[int, str]:
     return steps, f"In {duration(seconds)} about {rounded(steps)} {'steps' if steps > 1 else 'step'}"
 
 
-def _source(pace: Pace, waiting: int) -> str:
+def _source(pace: Pace, waiting: int, wait: float | None) -> str:
     """Where the figures come from, and what comes before the run."""
     known = "Measured on this server with a throwaway model."
     source = known if pace.measured else "Reckoned, not measured: a rough figure."
-    if waiting == 1:
-        return f"{source} Another run is training now; yours begins when it is its turn."
-    return f"{source} {waiting} runs come before yours." if waiting else source
+    if not waiting:
+        return source
+    others = "Another run is training now" if waiting == 1 else f"{waiting} runs come before yours"
+    when = f"in about {duration(max(1, round(wait)))}" if wait else "when it is its turn"
+    return f"{source} {others}; yours begins {when}."
 
 
 def rounded(count: int) -> str:

@@ -158,12 +158,18 @@ def lines(texts: list[str], prompt: int = 4) -> list[str]:
 
 
 STARTED = time.monotonic()
-LOST = {"until": 0.0}
+LOST = {"until": 0.0, "go": 0.0}
 
 
 def poll(question: list[object]) -> dict[str, object]:
-    """A pretended run of 120 steps in 4 s ("live"), a long finished one ("long"), a hostile one."""
+    """A pretended run of 120 steps in 4 s ("live"), a long finished one ("long"), a hostile one.
+
+    And one that waits for its turn until it is let go ("waits").
+    """
     run, after = str(question[0]), int(str(question[1]))
+    if run == "waits" and not LOST["go"]:
+        status = {"state": "waiting", "message": "", "step": 0, "position": 3, "wait_seconds": 190}
+        return {"run": run, "steps": [], "samples": [], "status": status, "snapshots": []}
     if time.monotonic() < LOST["until"]:
         raise RuntimeError("pretend that the line is down")
     planned = 6000 if run == "long" else 120
@@ -208,6 +214,20 @@ def poll(question: list[object]) -> dict[str, object]:
             "accuracy": 0.472,
             "parameters": 830000,
         },
+        "epochs": [
+            {"first": 1, "last": 1, "train_loss": 2.5, "val_loss": 2.6, "seconds": 1.25},
+            {
+                "first": 2,
+                "last": 2,
+                "train_loss": 1.75,
+                "val_loss": None,
+                "seconds": None if at < planned else 75,
+            },
+        ],
+        "events": [
+            [1_800_000_000.0, "Training began."],
+            [1_800_000_060.0, HOSTILE[0] if run == "hostile" else state],
+        ],
         "snapshots": [0, 10] if at > 10 else [0],
     }
 
@@ -242,6 +262,9 @@ def build() -> gr.Blocks:
                     with gr.Row(elem_classes="gd-actions"):
                         cut = gr.Button("Cut the line", size="sm")
                         long = gr.Button("Long run", size="sm")
+                        waits = gr.Button("Waiting run", size="sm")
+                        go = gr.Button("Let it go", size="sm")
+                        hold = gr.Button("Hold it", size="sm")
                         none = gr.Button("No run", size="sm", elem_classes="gd-quiet")
             with gr.Tab("Generate"):
                 with gr.Row(elem_classes="gd-split-right"):
@@ -280,6 +303,9 @@ def build() -> gr.Blocks:
         run.finished(finished, outputs=log)
         cut.click(cut_line, outputs=run)
         long.click(lambda: run_value("long"), outputs=run)
+        waits.click(lambda: run_value("waits"), outputs=run)
+        go.click(lambda: LOST.update(go=1.0), None, None)
+        hold.click(lambda: LOST.update(go=0.0), None, None)
         none.click(lambda: run_value(None), outputs=run)
         again.click(lambda: (yield from stream(TEXT)), outputs=flow, show_progress="hidden")
         flow.token(token_clicked, outputs=log, show_progress="hidden")

@@ -92,6 +92,69 @@ def test_a_live_chart_keeps_zoom_and_hover_between_updates(gallery, open_page):
     expect(run.locator(".hoverlayer .legend")).to_have_count(0)
 
 
+def test_a_run_tells_its_epochs_what_happened_and_its_gradients(gallery, open_page):
+    page = open_page(gallery)
+    run = page.locator("#run")
+    expect(run).to_have_attribute("data-status", "done", timeout=20_000)
+    table = run.locator(".gd-run-epochs")
+    expect(table.locator("tbody")).to_be_hidden()
+    table.locator("summary").click()
+    expect(table.locator("tbody tr")).to_have_text(["12.5002.6001.3 s", "21.750–75 s"])
+    run.get_by_text("What happened to this run").click()
+    expect(run.locator(".gd-run-events li")).to_have_text(
+        [re.compile("done$"), re.compile("Training began.$")]
+    )
+    shown = run.locator(".gd-plot-area").evaluate(
+        "node => node._fullData.map((trace) => [trace.name, trace.yaxis])"
+    )
+    assert ["gradient length", "y3"] in shown and ["learning rate", "y2"] in shown
+
+
+@pytest.mark.parametrize("answer", ["granted", "denied"])
+def test_who_waits_is_told_when_it_is_done_if_the_browser_allows_it(gallery, open_page, answer: str):
+    page = open_page(gallery)
+    run, bell = page.locator("#run"), page.locator("#run .gd-run-bell")
+    expect(run).to_have_attribute("data-status", "done", timeout=20_000)
+    expect(bell).to_be_hidden()
+    page.evaluate(
+        """answer => {
+          window.asked = 0;
+          window.rung = [];
+          window.Notification = class {
+            static permission = "default";
+            static requestPermission = async () => { window.asked += 1; return answer; };
+            constructor(...words) { window.rung.push(words); }
+          };
+        }""",
+        answer,
+    )
+    page.get_by_role("button", name="Hold it").click()
+    page.get_by_role("button", name="Waiting run").click()
+    expect(run.locator(".gd-run-status")).to_have_text(
+        "Waiting for its turn. 2 others wait before it, in about 3 min."
+    )
+    expect(run).to_have_attribute("data-position", "3")
+    assert page.evaluate("window.asked") == 0  # nobody is asked for anything before the button is pressed
+    bell.click()
+    allowed = answer == "granted"
+    expect(bell).to_have_attribute("aria-pressed", "true" if allowed else "false")
+    expect(bell).to_have_text(
+        "You will be told when it is done" if allowed else re.compile("allows no messages")
+    )
+    assert page.evaluate("window.asked") == 1
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
+    )  # one looks at another page
+    page.get_by_role("button", name="Let it go").click()
+    if allowed:
+        page.wait_for_function("window.rung.length")
+        assert page.evaluate("window.rung") == [["gpt2demo: Finished. The best weights are kept."]]  # no more
+    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => false})")
+    expect(run).to_have_attribute("data-status", "done")
+    expect(bell).to_be_hidden()
+    assert len(page.evaluate("window.rung")) == allowed
+
+
 def test_tokens_stream_are_looked_at_and_chosen_with_mouse_and_keyboard(gallery, open_page):
     page = open_page(gallery)
     go(page, "Generate")
@@ -271,7 +334,9 @@ def test_hostile_text_is_shown_as_text_in_every_component(gallery, open_page):
             with page.expect_download() as got:
                 page.locator(f"#{part} .gd-tool", has_text=kind).click()
             assert not re.search(r'[<>"/\\]', got.value.suggested_filename)
-    made_from_text = "script, iframe, object, form, base, meta, link, video, details, b > b, math"
+    made_from_text = (
+        "script, iframe, object, form, base, meta, link, video, details:not(.gd-run-more), b > b, math"
+    )
     assert page.evaluate("window.__pwn === undefined")
     assert page.locator("#attacks").locator(made_from_text).count() == 0
     assert page.locator("#attacks a[href], #gd-tip a[href]").count() == 0

@@ -6,6 +6,7 @@ ignore=1                   it does not read what is wanted; ignore=2: nor does i
 crash=N                    it dies at its N-th step of this life; crash=0: before it writes a word
 linger=seconds             how long it takes to exit after having written how it ended
 slow_start=seconds         how long it takes to begin; it forgets then what was wanted meanwhile
+stuck=N                    its N-th step of its first life never ends, though the process runs
 """
 
 import json
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from gpt2demo.training.heartbeat import Heartbeat
 from gpt2demo.training.lock import hold
 
 folder = Path(sys.argv[1])
@@ -26,6 +28,7 @@ options = {
     "crash": -1,
     "linger": 0,
     "slow_start": 0,
+    "stuck": -1,
 } | {name: float(value) for name, value in (word.split("=") for word in sys.argv[2:])}
 
 
@@ -47,9 +50,10 @@ def read(name: str) -> object:
     return json.loads(rows[0][0]) if rows else None
 
 
-def work() -> None:
+def work(heartbeat: Heartbeat) -> None:
     tell(state="starting", wanted="run", message="")
     step = int(read("checkpoint_step") or 0)
+    first = not run("SELECT 1 FROM events WHERE text LIKE 'life%'")
     run(
         "INSERT INTO events (time, text) VALUES (?, ?)", (time.time(), f"life {os.getpid()} from step {step}")
     )
@@ -58,7 +62,10 @@ def work() -> None:
     while step < options["steps"]:
         if life == options["crash"]:
             os.kill(os.getpid(), signal.SIGKILL)
+        if life == options["stuck"] and first:
+            time.sleep(1_000)
         time.sleep(options["pace"])
+        heartbeat.step()
         step, life = step + 1, life + 1
         row = (step, 10 * step, 2.0, None, None, 0.1, 1.0, 100.0, 0.1 * step)
         run("INSERT OR IGNORE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -78,7 +85,10 @@ if options["crash"] == 0:
     print("Traceback: …\nMemoryError: at /secret/place/file.py", file=sys.stderr)
     sys.exit(1)
 time.sleep(options["slow_start"])
-with hold(folder / "worker.lock"):
-    work()
+with (
+    hold(folder / "worker.lock"),
+    Heartbeat(folder / "worker.beat", every=0.1, step_seconds=0.5) as heartbeat,
+):
+    work(heartbeat)
 db.close()
 time.sleep(options["linger"])

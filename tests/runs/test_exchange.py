@@ -13,7 +13,8 @@ from gpt2demo.errors import BusyError, ConfigError, FileError, LimitError, UserE
 from gpt2demo.runs import exchange as doors
 from gpt2demo.runs.exchange import Exchange
 from gpt2demo.runs.export import export_zip
-from gpt2demo.runs.store import Quotas, RunStore
+from gpt2demo.runs.quotas import Quotas
+from gpt2demo.runs.store import RunStore
 from gpt2demo.training.folder import RunFolder
 from tests.hub.stub_hub import StubHub
 

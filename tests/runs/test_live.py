@@ -14,7 +14,7 @@ from gpt2demo.training.loop import TrainStep
 STATUS = (
     "state message step steps_planned tokens time_left elapsed val_loss best_val_loss best_step "
     "final_val_loss bits_per_character accuracy tokens_per_second learning_rate parameters "
-    "checkpoint_step unsaved diverged_at slower position"
+    "checkpoint_step unsaved diverged_at slower position wait_seconds"
 ).split()
 
 
@@ -41,7 +41,7 @@ def run(store, owner, help):
 
 def test_a_run_that_has_not_begun(store, run):
     answer = store.view(run, -1)
-    assert list(answer) == ["run", "steps", "samples", "status", "snapshots"]
+    assert list(answer) == ["run", "steps", "samples", "status", "epochs", "events", "snapshots"]
     assert sorted(answer["status"]) == sorted(STATUS)
     assert (answer["run"], answer["steps"], answer["samples"], answer["snapshots"]) == (run, [], [], [])
     known = {name: value for name, value in answer["status"].items() if value is not None}

@@ -12,8 +12,10 @@ from gpt2demo.runs import manager as manager_module
 from gpt2demo.runs import workers as workers_module
 from gpt2demo.runs.identity import new_owner
 from gpt2demo.runs.manager import RunManager
+from gpt2demo.runs.quotas import Quotas
 from gpt2demo.runs.store import RunStore
-from gpt2demo.runs.workers import reason, works_on
+from gpt2demo.runs.workers import Workers, reason, works_on
+from gpt2demo.training.heartbeat import BEAT_SECONDS
 from gpt2demo.training.lock import hold, is_held
 
 FOREVER = 10_000
@@ -247,6 +249,77 @@ def test_pausing_and_stopping_runs_that_wait_or_rest(make_manager, store, begin,
     assert store.summary(first[1]).state == "stopped"
 
 
+def test_a_pause_gives_the_place_to_the_next_and_resume_goes_to_the_end(
+    make_manager, store, begin, wait, help
+):
+    manager = make_manager(command=help.stub(steps=FOREVER))
+    first, second, third = (begin(manager) for _ in range(3))
+    wait(first[1], "running")
+    manager.pause(*first)
+    wait(second[1], "running")
+    manager.resume(*first)
+    assert [store.summary(id).position for _, id in (third, first)] == [1, 2]
+
+
+@pytest.fixture
+def short_turns(tmp_path):
+    return RunStore(tmp_path / "runs", quotas=Quotas(minutes_per_turn=0.4 / 60))
+
+
+def test_who_has_had_a_turn_makes_way_while_others_wait(short_turns, help):
+    store, owners = short_turns, [new_owner(), new_owner()]
+    manager = RunManager(store, interval=0.03, command=help.stub(steps=FOREVER)).open()
+
+    def started(id):
+        return store.index.get(id).started and is_held(store.folder(id).lock)
+
+    try:
+        mine = [manager.create_and_start(owners[0], name, help.plan()) for name in "ab"]
+        help.until(lambda: started(mine[0]) and store.summary(mine[0]).seconds > 1)
+        assert len(lives(store, mine[0])) == 1  # nobody waits whose run could begin: the turn has no end
+        other = manager.create_and_start(owners[1], "c", help.plan())
+        help.until(lambda: started(other))
+        assert lives(store, mine[1]) == []  # it has overtaken the second run of the same owner
+        message = store.view(mine[0])["status"]["message"]
+        assert store.summary(mine[0]).state == "waiting" and message.startswith("Others wait")
+        help.until(lambda: started(mine[0]))  # and goes on by itself
+        assert int(lives(store, mine[0])[1].split()[-1]) > 0
+    finally:
+        for owner, id in ((owners[0], mine[1]), (owners[0], mine[0]), (owners[1], other)):
+            manager.stop(owner, id)
+        help.until(lambda: not store.index.queue())
+        manager.close()
+
+
+def test_a_run_that_makes_way_can_still_be_paused_stopped_or_resumed(store, owner, help):
+    manager = RunManager(store, command=help.stub())
+    id = store.create(owner, help.plan())
+    journal = store.folder(id).journal()
+    for act, wanted in ((manager.pause, "pause"), (manager.stop, "stop"), (manager.resume, "run")):
+        store.index.enqueue(id)
+        store.index.claim(id)
+        manager._want(store.index.get(id), journal, "yield")
+        assert (store.index.get(id).wanted, journal.status().wanted) == ("yield", "pause")
+        journal.tell(state="paused")
+        assert store.summary(id).state == "waiting"
+        act(owner, id)
+        assert (store.index.get(id).wanted, journal.status().wanted) == (wanted, wanted)
+
+
+def test_no_run_trains_for_ever(tmp_path, make_manager, help, owner):
+    store = RunStore(tmp_path / "bounded", quotas=Quotas(minutes_per_run=0.3 / 60))
+    manager = RunManager(store, interval=0.03, command=help.stub(steps=FOREVER)).open()
+    try:
+        with pytest.raises(LimitError, match="asks for 1 minutes"):
+            manager.create_and_start(owner, "a", help.plan(steps=None, minutes=1.0))
+        id = manager.create_and_start(owner, "b", help.plan())  # how long steps take, nobody knows beforehand
+        help.until(lambda: store.summary(id).state == "stopped" and not store.index.queue())
+        events = [text for _, text in store.folder(id).journal().events()]
+        assert "It has trained for 0.005 minutes, as long as a run may here." in events
+    finally:
+        manager.close()
+
+
 def test_a_killed_worker_is_replaced(make_manager, store, begin, wait, help):
     manager = make_manager(command=help.stub(steps=60))
     _, id = begin(manager)
@@ -257,6 +330,81 @@ def test_a_killed_worker_is_replaced(make_manager, store, begin, wait, help):
     assert len(began) == 2 and began[1] >= 10
     told = [text for _, text in store.folder(id).journal().events() if "unexpectedly" in text]
     assert len(told) == 1 and "(SIGKILL)" in told[0] and f"going on from step {began[1]}." in told[0]
+
+
+def test_a_dead_worker_is_noticed_and_said_within_three_seconds(make_manager, store, begin, help):
+    manager = make_manager(command=help.stub(steps=FOREVER, slow_start=1))
+    manager.interval = RunManager(store).interval  # as often as on a server
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 5)
+    os.kill(pid_of(store, id), signal.SIGKILL)
+    killed = time.monotonic()
+    help.until(lambda: "Interrupted at step" in store.view(id)["status"]["message"])
+    assert time.monotonic() - killed < 3
+
+
+@pytest.mark.parametrize("how", ["SIGSTOP", "a step that never ends"])
+def test_a_hanging_worker_is_killed_said_and_replaced_once(make_manager, store, begin, wait, help, how):
+    stuck = -1 if how == "SIGSTOP" else 15
+    manager = make_manager(command=help.stub(steps=60, stuck=stuck, pace=0.02), silence_patience=0.8)
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 15)
+    if how == "SIGSTOP":
+        os.kill(pid_of(store, id), signal.SIGSTOP)
+    assert wait(id, "done").step == 60
+    assert len(lives(store, id)) == 2 and lives(store, id)[1].endswith(" 10")
+    (told,) = [text for _, text in store.folder(id).journal().events() if "unexpectedly" in text]
+    assert "no sign of life for 1 s and was ended). Interrupted at step" in told
+
+
+def test_a_worker_that_hangs_again_without_having_got_further_fails(make_manager, store, begin, wait, help):
+    manager = make_manager(command=help.stub(steps=FOREVER), silence_patience=0.8)
+    _, id = begin(manager)
+    wait(id, "running")
+    for life in (1, 2):
+        help.until(lambda life=life: len(lives(store, id)) == life)
+        os.kill(pid_of(store, id), signal.SIGSTOP)
+        store.folder(id).journal().tell(checkpoint_step=None)
+    assert "ended unexpectedly again" in wait(id, "failed").message
+
+
+def test_a_slow_but_living_worker_is_left_alone(make_manager, store, begin, help):
+    manager = make_manager(command=help.stub(steps=FOREVER, pace=1.2), silence_patience=0.8)
+    _, id = begin(manager)
+    help.until(lambda: store.summary(id).step >= 2)  # each step is longer than the silence that is allowed
+    assert len(lives(store, id)) == 1
+
+
+def test_a_worker_that_never_begins_to_beat_is_ended_later(make_manager, store, begin, help, monkeypatch):
+    monkeypatch.setattr(workers_module, "START_SECONDS", 0.5)
+    manager = make_manager(command=help.stub(slow_start=1_000), silence_patience=0.1)
+    _, id = begin(manager)
+    help.until(lambda: "no sign of life" in "".join(t for _, t in store.folder(id).journal().events()))
+
+
+def test_time_in_which_nobody_looked_is_no_silence(store, owner, help, monkeypatch):
+    folder = store.folder(store.create(owner, help.plan()))
+    folder.heartbeat.touch()
+    workers = Workers(lambda _: [], stop_patience=1, kill_patience=1, silence_patience=10)
+    killed, clock = [], iter([0.0, 3_600.0, 3_601.0, *(3_601.5 + i / 2 for i in range(60))])
+    monkeypatch.setattr(workers, "_is_ours", lambda *_: True)
+    monkeypatch.setattr(workers, "_signal", lambda *_: killed.append(True))
+    monkeypatch.setattr(workers_module.time, "monotonic", lambda: next(clock))
+    assert not any(workers.end_if_hanging(folder, 1) for _ in range(18))  # a lid was closed for an hour
+    assert workers.end_if_hanging(folder, 1) and killed
+    monkeypatch.setattr(workers_module.os, "access", lambda *_: False)  # a disk that cannot be written
+    assert not any(workers.end_if_hanging(folder, 1) for _ in range(40))
+
+
+def test_the_worker_of_somebody_else_is_not_ended(make_manager, store, owner, help):
+    manager = make_manager(silence_patience=0.0)
+    folder = store.folder(store.create(owner, help.plan()))
+    with hold(folder.lock):  # stopped with Ctrl-Z in a terminal, say
+        assert not any(manager._workers.end_if_hanging(folder, None) for _ in range(3))
+
+
+def test_a_server_notices_a_hanging_worker_within_ten_seconds(store):
+    assert RunManager(store)._workers.silence_patience + BEAT_SECONDS <= 11
 
 
 def test_a_run_that_gets_no_further_fails(make_manager, store, begin, wait, help):

@@ -9,7 +9,8 @@ import pytest
 from gpt2demo.errors import BusyError, ConfigError, LimitError, NotFoundError, TextError
 from gpt2demo.runs import store as store_module
 from gpt2demo.runs.identity import new_owner
-from gpt2demo.runs.store import Quotas, RunStore
+from gpt2demo.runs.quotas import Quotas
+from gpt2demo.runs.store import RunStore
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.lock import hold
 
@@ -167,6 +168,31 @@ def test_all_runs_together_may_fill_so_much(tmp_path, owner, help):
     assert three_sentences(caught)
     store.delete(owner, id)
     store.create(owner, help.plan())
+
+
+def test_the_runs_of_one_owner_may_fill_so_much(tmp_path, owner, help):
+    store = RunStore(tmp_path, quotas=Quotas(bytes_per_owner=25_000_000))
+    id = store.create(owner, help.plan())
+    (store.root / id / "snapshots").mkdir()
+    (store.root / id / "snapshots" / "big").write_bytes(bytes(16_000_000))
+    with pytest.raises(LimitError, match="and your runs fill 0.0 GB") as caught:
+        store.create(owner, help.plan())
+    assert three_sentences(caught)
+    with pytest.raises(LimitError, match="your runs"):
+        store.check_room(owner, 10_000_000)
+    other = new_owner()
+    store.create(other, help.plan())
+    store.check_room(other, 10_000_000)
+    store.delete(owner, id)
+    store.create(owner, help.plan())
+
+
+def test_a_run_may_ask_for_so_many_minutes(tmp_path, owner, help):
+    store = RunStore(tmp_path, quotas=Quotas(minutes_per_run=10))
+    store.create(owner, help.plan(steps=None, minutes=10.0))
+    with pytest.raises(LimitError, match="asks for 10.5 minutes. On this server .* at most 10.") as caught:
+        store.create(owner, help.plan(steps=None, minutes=10.5))
+    assert three_sentences(caught) and len(store.list(owner)) == 1
 
 
 def test_runs_in_the_queue_count_with_what_they_may_come_to_need(store, owner, help):

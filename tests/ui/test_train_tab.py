@@ -396,7 +396,9 @@ def test_nothing_is_tried_out_while_somebody_trains(tab: TrainTab, monkeypatch: 
     monkeypatch.setattr(tab.form_part.estimator, "pace", pace)
     assert "Reckoned" in tab.form_part.measure(*values())
     tab.start(ME, "click", *values())
-    assert "Another run is training" in tab.form_part.measure(*values())
+    assert "Another run is training now; yours begins in about 2.1 minutes" in tab.form_part.measure(
+        *values()
+    )
     assert asked == [True, False]
 
 

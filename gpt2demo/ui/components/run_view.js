@@ -3,7 +3,7 @@
   const FINISHED = new Set(["done", "stopped", "failed", "interrupted"]);
   const CHUNK = 1000; // poll() sends at most this many steps; a full answer means: ask again
   const MOST = 2000; // points drawn of one series; more are thinned, keeping each stretch's lowest and highest
-  const STEP = 0, TRAIN = 1, VAL = 2, RATE = 3;
+  const STEP = 0, TRAIN = 1, VAL = 2, RATE = 3, LENGTH = 4;
 
   /** Indices that keep the shape of `values` between `from` and `to`: lowest and highest of each bucket. */
   function thin(values, from, to, most) {
@@ -70,9 +70,18 @@
       GD.el("dl", { class: "gd-stats" }, ...cells.map((cell) => cell.node)), holder,
       GD.el("div", { class: "gd-run-feed" }, GD.el("h3", { text: "What it writes" }), feed));
     empty.style.minHeight = `${props.chart_height}px`;
+    const noCurve = GD.el("p", { class: "gd-run-no-curve", text: "The curve begins with its first step." });
+    const bell = GD.runBell();
+    const epochs = GD.runEpochs();
+    const events = GD.runEvents();
+    const line = GD.el("div", { class: "gd-run-line" });
+    status.replaceWith(line);
+    line.append(status, bell.node);
+    body.append(epochs.node, events.node);
     box.append(empty, body);
     const chart = GD.chart({ box: holder, label: `${props.label}: loss`, height: props.chart_height, palette: props.palette,
       onZoom: () => draw() });
+    holder.append(noCurve);
 
     let id = null;
     let generation = 0;
@@ -88,8 +97,11 @@
       steps = [];
       samples = snapshots = 0;
       state = {};
-      feed.replaceChildren(GD.el("li", { class: "gd-hint", text: "The first sample comes in a moment." }));
+      feed.replaceChildren(GD.el("li", { class: "gd-hint", text: "The first sample comes when it begins." }));
       chart.clear();
+      noCurve.hidden = false;
+      epochs.clear();
+      bell.set(false);
       for (const cell of cells) cell.number.textContent = "–";
       Object.assign(root.dataset, { points: "0", step: "0", samples: "0", snapshots: "0", status: id ? "connecting" : "empty" });
     }
@@ -123,13 +135,16 @@
           marker: { symbol: "circle-open", color: "var(--gd-validation)", size: 16, line: { width: 2.4, color: "var(--gd-validation)" } }, hovertemplate: "best so far<extra></extra>" },
         line("learning rate", thin(steps.map((s) => s[RATE]), from, to, 600), steps.map((s) => s[RATE]), { yaxis: "y2", showlegend: false,
           mode: "lines", line: { color: "var(--gd-accent)", width: 1.6 }, hovertemplate: "learning rate %{y:.2g}<extra></extra>" }),
+        line("gradient length", thin(steps.map((s) => s[LENGTH]), from, to, 600), steps.map((s) => s[LENGTH]), { yaxis: "y3", showlegend: false,
+          mode: "lines", line: { color: "var(--gd-training)", width: 1 }, hovertemplate: "gradient length %{y:.2g}<extra></extra>" }),
       ];
       const layout = {
         uirevision: id, hovermode: "x unified", margin: { l: 58, r: 14, t: 10, b: 44 },
         legend: { font: { size: 12 }, y: 1.01 },
-        xaxis: { title: { text: "step" }, anchor: "y2", rangemode: "tozero", hoverformat: ",d", tickformat: ",d", unifiedhovertitle: { text: "step %{x:,d}" } },
-        yaxis: { title: { text: "loss (nats per token)" }, domain: [0.27, 1] },
-        yaxis2: { title: { text: "learning<br>rate", font: { size: 11 } }, domain: [0, 0.15], rangemode: "tozero", nticks: 3, tickformat: ".1g" },
+        xaxis: { title: { text: "step" }, anchor: "y3", rangemode: "tozero", hoverformat: ",d", tickformat: ",d", unifiedhovertitle: { text: "step %{x:,d}" } },
+        yaxis: { title: { text: "loss (nats per token)" }, domain: [0.38, 1] },
+        yaxis2: { title: { text: "learning<br>rate", font: { size: 11 } }, domain: [0.2, 0.31], rangemode: "tozero", nticks: 3, tickformat: ".1g" },
+        yaxis3: { title: { text: "gradient<br>length", font: { size: 11 } }, domain: [0, 0.12], rangemode: "tozero", nticks: 3, tickformat: ".2~g" },
       };
       return { figure: { data, layout }, name: `training-${id}` , csv: GD.csv([["step", "train_loss", "validation_loss", "learning_rate", "gradient_norm", "tokens_per_second", "seconds"], ...steps]) };
     }
@@ -142,6 +157,7 @@
       }
       if (!body.clientWidth || !steps.length) return;
       drawing = true;
+      noCurve.hidden = true;
       const began = performance.now();
       try {
         const value = figure();
@@ -196,13 +212,24 @@
         cells[i].number.textContent = number(state, newest);
         cells[i].unit.textContent = unit(state, newest);
       });
-      say(state.state || "waiting", state.message);
+      epochs.take(answer.epochs);
+      events.take(answer.events);
+      bell.show(!FINISHED.has(state.state));
+      say(state.state || "waiting", [place(state), state.message].filter(Boolean).join(" "));
       unsaved.hidden = !state.unsaved || FINISHED.has(state.state); // how a run ended says what is saved
       if (unsaved.textContent !== (state.unsaved || "")) unsaved.textContent = state.unsaved || "";
       root.toggleAttribute("data-diverged", Number.isFinite(state.diverged_at));
       Object.assign(root.dataset, { step: String(newest?.[STEP] ?? 0), samples: String(samples), snapshots: String(snapshots) });
       if (fresh.length) draw();
       return fresh.length;
+    }
+
+    /** Where a waiting run stands in the queue, and for about how long. */
+    function place({ state: name, position, wait_seconds: wait }) {
+      root.dataset.position = name === "waiting" && position ? String(position) : "";
+      if (!root.dataset.position) return "";
+      const before = position === 1 ? "It is the next" : `${position - 1} other${position === 2 ? " waits" : "s wait"} before it`;
+      return Number.isFinite(wait) ? `${before}, in ${GD.roughly(wait)}.` : `${before}.`;
     }
 
     const WORDS = { waiting: "Waiting for its turn", starting: "Starting", running: "Training", paused: "Paused", stopped: "Stopped and kept",
@@ -219,7 +246,7 @@
     async function poll(mine) {
       if (mine !== generation || !box.isConnected) return;
       let wait = 800;
-      if (document.hidden || !body.clientWidth) wait = 700;
+      if ((document.hidden || !body.clientWidth) && !bell.on) wait = 700;
       else {
         try {
           const after = steps.length ? steps[steps.length - 1][STEP] : -1;
@@ -232,6 +259,7 @@
           else if (answer.steps.length >= CHUNK && fresh) wait = 20;
           else if (FINISHED.has(state.state)) {
             draw();
+            bell.ring(`gpt2demo: ${status.textContent}`);
             trigger("finished", { run: id, state: state.state });
             return;
           } else if (state.state === "paused") wait = 2000;
@@ -244,14 +272,30 @@
       setTimeout(() => poll(mine), wait);
     }
 
+    /** After a reload the run of before is shown at once: the server's word comes later, and counts then. */
+    let early = props.remember;
+    function remembered(run) {
+      if (!props.remember) return run;
+      const key = `gpt2demo-shown-${root.id}`;
+      try {
+        const guess = new URLSearchParams(location.search).get("run") || sessionStorage.getItem(key);
+        if (!early) sessionStorage.setItem(key, run);
+        else if (/^[\w-]{7,16}$/.test(guess || "")) run = guess;
+      } catch { /* a private window remembers nothing */ }
+      early = false;
+      return run;
+    }
+
     function attach() {
       let run = "";
       try {
         run = props.value ? JSON.parse(props.value).run || "" : "";
       } catch { /* an unreadable value is no run */ }
+      run = remembered(run);
       generation += 1;
       if (run !== id) {
         id = run;
+        root.dataset.run = id;
         reset();
       }
       empty.hidden = Boolean(id);

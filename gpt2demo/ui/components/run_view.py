@@ -24,8 +24,13 @@ class RunView(Widget):
     {"run", "steps": [[step, train_loss, val_loss|None, learning_rate, gradient_norm, tokens_per_second,
     elapsed], …] with step > after_step, "samples": [{"step", "prompt", "text"}, …] all, "status": {"state",
     "message", "step", "steps_planned", "tokens", "time_left", "val_loss", "best_step", "bits_per_character",
-    "accuracy", "parameters", "unsaved", "diverged_at", "slower"}, "snapshots": [step, …]}. It is asked again
-    at once when it sent 1,000 steps, and from the first step on when a run went back to go on slower.
+    "accuracy", "parameters", "unsaved", "diverged_at", "slower", "position", "wait_seconds"}, "epochs":
+    [{"first", "last", "train_loss", "val_loss", "seconds"}, …] that changed, "events": [[time, text], …],
+    "snapshots": [step, …]}. It is asked again at once when it sent 1,000 steps, and from the first step on when a run went
+    back to go on slower.
+
+    remember: begin with the run that this browser tab showed last, or that its address names, until a value
+    comes; for pages that set the value once they know whose visit it is.
     Events: `view.snapshot(fn)` (`event.step`), `view.finished(fn)` (`event.state`), both with `event.run`.
     """
 
@@ -36,14 +41,15 @@ class RunView(Widget):
         poll: Callable[[list[Any]], dict[str, Any]],
         label: str = "Training run",
         placeholder: str = "No run yet: choose a text and press Start.",
-        chart_height: int = 420,
+        chart_height: int = 500,
         feed_height: int = 320,
+        remember: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             value,
             function="run",
-            scripts=(plotly_script(), HERE / "plot.js", HERE / "run_view.js"),
+            scripts=(plotly_script(), HERE / "plot.js", HERE / "run_parts.js", HERE / "run_view.js"),
             events=("snapshot", "finished"),
             server_functions=[poll],
             poll_name=poll.__name__,
@@ -51,6 +57,7 @@ class RunView(Widget):
             placeholder=placeholder,
             chart_height=chart_height,
             feed_height=feed_height,
+            remember=remember,
             palette=light_to_variable(),
             **kwargs,
         )

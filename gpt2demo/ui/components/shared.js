@@ -101,6 +101,13 @@ window.GD = Object.assign(window.GD || {}, {
     return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} min`;
   },
 
+  /** A time that is only foretold: about 40 s, about 3 min, about 2 h. */
+  roughly(seconds) {
+    if (seconds < 55) return `about ${Math.max(10, 10 * Math.round(seconds / 10))} s`;
+    if (seconds < 5400) return `about ${Math.max(1, Math.round(seconds / 60))} min`;
+    return `about ${Math.round(seconds / 3600)} h`;
+  },
+
   download(name, data, type) {
     const blob = data instanceof Blob ? data : new Blob([data], { type });
     const link = GD.el("a", { href: URL.createObjectURL(blob), download: name });
