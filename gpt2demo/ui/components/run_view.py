@@ -26,8 +26,8 @@ class RunView(Widget):
     "message", "step", "steps_planned", "tokens", "time_left", "val_loss", "best_step", "bits_per_character",
     "accuracy", "parameters", "unsaved", "diverged_at", "slower", "position", "wait_seconds"}, "epochs":
     [{"first", "last", "train_loss", "val_loss", "seconds"}, …] that changed, "events": [[time, text], …],
-    "snapshots": [step, …]}. It is asked again at once when it sent 1,000 steps, and from the first step on when
-    a run went back to go on slower.
+    "snapshots": [step, …]}. It is asked again at once when it sent 1,000 steps, and from the first step on
+    when a run went back to go on slower.
 
     remember: begin with the run that this browser tab showed last, or that its address names, until a value
     comes; for pages that set the value once they know whose visit it is.
