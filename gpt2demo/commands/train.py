@@ -18,11 +18,14 @@ from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import DECAYS, OPTIMIZERS, PRECISIONS, check_fits, recipe
+from gpt2demo.training.distributed import Processes, processes
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.follower import Follower
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
+from gpt2demo.training.team import Team
 from gpt2demo.training.worker import Worker, obey_signals
 
 SAMPLE_TOKENS = 120
@@ -70,6 +73,11 @@ def add_train(command: argparse.ArgumentParser) -> None:
         "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
     )
     command.add_argument("--title", help="what the run is called on the page")
+    command.add_argument(
+        "--shard",
+        action="store_true",
+        help="under torchrun: spread a model that does not fit one device over all of them",
+    )
     add_shape(command)
 
 
@@ -136,10 +144,34 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 
 def _train(options: argparse.Namespace) -> None:
-    folder = RunFolder(Path(options.run)) if options.run else new_run(options)
+    with processes(shard=options.shard) as team:
+        if isinstance(team, Processes):
+            folder = _common_folder(options, team)
+        else:
+            folder = RunFolder(Path(options.run)) if options.run else new_run(options)
+        if isinstance(team, Processes) and team.rank:
+            follower = Follower(folder, team)
+            obey_signals(follower.terminate)
+            follower.shift()
+        else:
+            _lead(folder, team)
+
+
+def _common_folder(options: argparse.Namespace, team: Processes) -> RunFolder:
+    """The run that several processes train; the first one makes it, if it is new."""
+    folder = RunFolder(Path(options.run or options.out or ""))
+    if not options.run and team.rank == 0:
+        new_run(options)
+    team.wait()
+    team.check(folder)
+    return folder
+
+
+def _lead(folder: RunFolder, team: Team) -> None:
+    """Trains, shows how it goes on a terminal, and prints the result."""
     steps = folder.facts().training.steps
-    worker = Worker(folder, write_sample)
-    obey_signals(worker)
+    worker = Worker(folder, write_sample, team)
+    obey_signals(worker.terminate)
     for record in worker.shift():
         if sys.stderr.isatty():
             _show_progress(record, steps or folder.journal().status().steps_planned)

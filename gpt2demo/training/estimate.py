@@ -92,17 +92,20 @@ def try_out(
     *,
     data: TokenData | None = None,
     seconds: float = PROBE_SECONDS,
+    device: torch.device | None = None,
 ) -> Pace:
     """Finds the pace of a training by training a throwaway model of the same shape for a moment.
 
     data: the text, which has random tokens in its place where there is none yet: speed does not depend on
     what it says. seconds: about how long the trial may last. Short steps are known after 1.2 seconds at the
-    latest; long ones are tried out with smaller batches, the smaller the less time there is.
+    latest; long ones are tried out with smaller batches, the smaller the less time there is. device:
+    where, if not where such a run computes anyway.
     """
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
-    state = new_state(make_model(model, seed=config.seed).to(device_for(config.precision)), config)
+    made = make_model(model, seed=config.seed).to(device or device_for(config.precision))
+    state = new_state(made, config)
     held_out = validation_tokens(state.model, config)
     data = data or random_tokens(model, config, held_out)
     times: list[float] = []

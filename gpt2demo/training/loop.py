@@ -19,9 +19,10 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.optimizers import HeadwiseMuon, make_optimizers, set_learning_rate
+from gpt2demo.training.optimizers import HeadwiseMuon, set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
+from gpt2demo.training.team import ALONE, Team
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
@@ -65,18 +66,23 @@ class TrainingState:
     model: LanguageModel
     optimizers: tuple[Optimizer, ...]
     scaler: GradScaler
+    team: Team = ALONE
     step: int = 0
     tokens: int = 0
     elapsed: float = 0.0
     speed: float = field(default=0.0)  # tokens per second, over the last few seconds
 
 
-def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
+def new_state(model: LanguageModel, config: TrainingConfig, team: Team = ALONE) -> TrainingState:
     """The state of a run that is about to begin; it is computed where the model is."""
     if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
         model.recompute = config.gradient_checkpointing
+    model = team.wrap(model)
     return TrainingState(
-        model=model, optimizers=make_optimizers(model, config), scaler=make_scaler(model, config)
+        model=model,
+        optimizers=team.optimizers(model, config),
+        scaler=make_scaler(model, config),
+        team=team,
     )
 
 
@@ -220,7 +226,7 @@ def _gradients(
                 optimizer.hand_over()
             state.scaler.unscale_(optimizer)
         gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = state.team.length(gradients)
         too_large = state.scaler.is_enabled() and not math.isfinite(norm.item())
         if not (too_large and math.isfinite(loss) and state.scaler.get_scale() > 1):
             break
@@ -236,21 +242,22 @@ def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: Tra
     The windows are read batch after batch and their gradients added, each with the weight of its tokens, so
     that several small batches come to the same as a large one in less memory.
     """
-    model, tokens, loss = state.model, count_targets(targets), 0.0
+    model, team, tokens, loss = state.model, state.team, count_targets(targets), 0.0
     if model.config.dropout:
-        torch.manual_seed(mixed_seed(config.seed, state.step))
+        torch.manual_seed(team.seed(mixed_seed(config.seed, state.step)))
     for optimizer in state.optimizers:  # before the forward pass, which needs the room
         optimizer.zero_grad()
-    for x, y in zip(*(torch.split(whole, config.batch_size) for whole in (inputs, targets)), strict=True):
+    for x, y in team.batches(inputs, targets, config.batch_size):
         share = count_targets(y) / tokens
         with computing_in(model, config):
             with watching_routers(model) as routings:
-                wish = error = cross_entropy(model(x), y)
+                wish = error = cross_entropy(team.forward(model, x), y)
             if routings:
                 wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
-            state.scaler.scale(wish * share).backward()  # type: ignore[no-untyped-call]
+            # several processes will take the mean of their gradients, where their sum is wanted
+            state.scaler.scale(wish * (share * team.size)).backward()  # type: ignore[no-untyped-call]
         loss += error.item() * share
-    return loss
+    return team.total(loss)
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

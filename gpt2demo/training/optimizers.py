@@ -1,6 +1,6 @@
 """Optimisers: how the weights are changed once the gradients are known."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,17 +62,22 @@ class HeadwiseMuon(Muon):
             whole.grad = None
 
 
-def make_optimizers(model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
+def make_optimizers(
+    model: LanguageModel, config: TrainingConfig, muon: Callable[..., Optimizer] = HeadwiseMuon
+) -> tuple[Optimizer, ...]:
     """The optimisers that together train every parameter of the model exactly once.
 
     AdamW (Loshchilov and Hutter 2019) or Adam (Kingma and Ba 2015) for everything, or Muon (Jordan et al.
     2024) for the matrices inside the blocks: it makes each update orthogonal, so that it moves all directions
-    equally far. A bigram model has no such matrix, and is trained by AdamW alone.
+    equally far. A bigram model has no such matrix, and is trained by AdamW alone. muon: makes Muon, called as
+    HeadwiseMuon is.
     """
     named = dict(model.named_parameters())
     inside = {n: p for n, p in named.items() if p.dim() == 2 and n not in TABLES and not n.endswith(ROUTER)}
     if config.optimizer == "muon" and inside:
-        return _remember_rates(_muon(inside, config), _adamw(named.keys() - inside.keys(), named, config))
+        return _remember_rates(
+            _muon(inside, config, muon), _adamw(named.keys() - inside.keys(), named, config)
+        )
     return _remember_rates(_adamw(named, named, config))
 
 
@@ -91,10 +96,10 @@ def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingCo
     return kind(groups.values(), betas=(0.9, config.beta2), eps=EPSILON, fused=True)
 
 
-def _muon(inside: Mapping[str, Tensor], config: TrainingConfig) -> Optimizer:
+def _muon(inside: Mapping[str, Tensor], config: TrainingConfig, muon: Callable[..., Optimizer]) -> Optimizer:
     """Muon for the matrices inside the blocks; the four gates of an LSTM are fused as well."""
     parts = {name: 3 if name.endswith("c_attn.weight") else 4 if "rnn." in name else 1 for name in inside}
-    return HeadwiseMuon(
+    return muon(
         {inside[name]: count for name, count in parts.items() if count > 1},
         [inside[name] for name, count in parts.items() if count == 1],
         lr=config.learning_rate,

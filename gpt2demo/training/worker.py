@@ -11,7 +11,7 @@ from types import FrameType
 
 import torch
 
-from gpt2demo.errors import FileError, NotFoundError, UserError
+from gpt2demo.errors import FileError, LostError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
@@ -24,8 +24,8 @@ from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
-from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import is_tired, milestones
+from gpt2demo.training.team import ALONE, Act, Team
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
@@ -65,11 +65,12 @@ class Worker:
 
     write_sample: (model, tokenizer, prompt, seed) → text, which shows what the model can write by now; it is
     given from outside because training does not know how to generate. `shift` does the work; afterwards
-    `outcome` says how it ended.
+    `outcome` says how it ended. team: with whom it trains; of several processes it is the first.
     """
 
-    def __init__(self, folder: RunFolder, write_sample: WriteSample) -> None:
+    def __init__(self, folder: RunFolder, write_sample: WriteSample, team: Team = ALONE) -> None:
         self.folder = folder
+        self.team = team
         self.write_sample = write_sample
         self.journal: Journal = folder.journal()
         self.outcome: Outcome | None = None
@@ -89,6 +90,9 @@ class Worker:
             try:
                 yield from self._shift()
             except NotFoundError:  # there is nothing to train in this folder, and so nothing that failed
+                raise
+            except LostError as error:  # nobody did anything wrong, and it can go on
+                self._note("interrupted", str(error))
                 raise
             except UserError as error:
                 self._note("failed", str(error))
@@ -110,11 +114,11 @@ class Worker:
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
         self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(self.team.threads(config.threads))
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = self.folder.first_model(config.seed).to(device_for(config.precision))
-        state = new_state(model, config)
+        model = self.folder.first_model(config.seed).to(self.team.device(config.precision))
+        state = new_state(model, config, self.team)
         self._resume(state)
         steps = self._plan(model.config, data, config)
         looks = frozenset(milestones(steps, self._affordable(model, config)))
@@ -123,7 +127,7 @@ class Worker:
         self._look(state, tokenizer, config, looks, writes)
         if state.step == 0:
             self._save(state)  # from now on there is something to look at, and to go on from
-        for record in train(state, data, config, steps=steps):
+        for record in self.team.leading(train(state, data, config, steps=steps), state, steps):
             self._pending.append(record)
             if record.step < steps:  # the last record is no update: what belongs to it was done before
                 self._look(state, tokenizer, config, looks, writes)
@@ -154,7 +158,9 @@ class Worker:
             assert config.minutes is not None
             seconds = 60 * config.minutes
             moment = min(CALIBRATION_SECONDS, seconds / 10)
-            planned = try_out(model, config, data=data, seconds=moment).steps(seconds)
+            part, device = self.team.part_of(config, moment), self.team.device(config.precision)
+            pace = try_out(model, part, data=data, seconds=moment, device=device)
+            planned = self.team.slowest(pace.steps(seconds))
         self.journal.tell(steps_planned=planned)
         return planned
 
@@ -176,11 +182,11 @@ class Worker:
         """Keeps the weights and writes a sample, if this step is a milestone. Repeating changes nothing."""
         last = max(writes, default=0)
         if state.step in looks and state.step < last:
-            self.folder.save_snapshot(state.model, state.step)
+            self.folder.save_snapshot(self.team.whole(state.model), state.step)
         if state.step in writes:
-            state.model.eval()
-            text = self.write_sample(state.model, tokenizer, config.sample_prompt, config.seed)
-            state.model.train()
+            model = self.team.whole(state.model).eval()
+            text = self.write_sample(model, tokenizer, config.sample_prompt, config.seed)
+            model.train()
             self.journal.add_sample(Sample(step=state.step, prompt=config.sample_prompt, text=text))
 
     def _ending(self, state: TrainingState, config: TrainingConfig, record: TrainStep) -> str:
@@ -188,7 +194,7 @@ class Worker:
         if config.patience and record.val_loss is not None and self._is_tired(config, record):
             return "early"
         now = time.monotonic()
-        if self._terminated.is_set():
+        if self._terminated.is_set() or self.team.leaving:
             return "interrupted"
         if now - self._flushed < FLUSH_SECONDS:
             return ""
@@ -218,7 +224,7 @@ class Worker:
         began = time.monotonic()
         self._flush()
         checkpoint.save(self.folder.path / "checkpoints", state)
-        self.folder.save_model(state.model, state.step)
+        self.folder.save_model(self.team.whole(state.model), state.step)
         self.journal.tell(checkpoint_step=state.step)
         self._saved = time.monotonic()
         self._save_cost = self._saved - began
@@ -237,18 +243,16 @@ class Worker:
         val_loss = [r.val_loss for r in self.journal.validation() if r.step <= record.step][-1]
         if ending in ("done", "early", "stopped"):
             self.journal.tell(message="Measuring the result on the held-out text.")
-            result = evaluate(
-                state.model,
-                data.validation,
-                length=config.length,
-                max_tokens=_final_tokens(state.model, config),
-            )
+            tokens = _final_tokens(state.model, config)
+            self.team.tell(Act.MEASURE, tokens)
+            result = evaluate(state.model, data.validation, length=config.length, max_tokens=tokens)
             val_loss = result.loss
             self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
         message = FAREWELLS[ending].format(steps=f"{state.step:,} step{'s' * (state.step != 1)}")
         ending = "done" if ending == "early" else ending
         self.journal.add_event(message)
         self.journal.tell(state=ending, message=message)
+        self.team.tell(Act.LEAVE)
         assert val_loss is not None
         self.outcome = self._outcome(state, record.train_loss, val_loss, ending)
 
@@ -279,7 +283,7 @@ def _final_tokens(model: LanguageModel, config: TrainingConfig) -> int:
     return max(2 * config.length, min(FINAL_TOKENS, affordable))
 
 
-def obey_signals(worker: Worker) -> None:
+def obey_signals(terminate: Callable[[int, FrameType | None], None]) -> None:
     """Makes SIGTERM and Ctrl-C mean: save, and leave."""
-    signal.signal(signal.SIGTERM, worker.terminate)
-    signal.signal(signal.SIGINT, worker.terminate)
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)

@@ -1,0 +1,69 @@
+"""What every process but the first does: the same steps, and whatever the first one asks for."""
+
+import threading
+from types import FrameType
+
+import torch
+
+from gpt2demo.text.batches import TokenData, encode_corpus
+from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.distributed import Processes, telling_of_loss
+from gpt2demo.training.estimate import try_out
+from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.loop import TrainingState, evaluate, new_state, train
+from gpt2demo.training.team import Act
+
+
+class Follower:
+    """Trains along, in step with the Worker of the first process."""
+
+    def __init__(self, folder: RunFolder, team: Processes) -> None:
+        self.folder = folder
+        self.team = team
+        self._terminated = threading.Event()
+
+    def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Asks the first process to save, and all to leave; can be used as a signal handler."""
+        self._terminated.set()
+
+    def shift(self) -> None:
+        """Works until the first process says that it is over. Writes nothing but its shards."""
+        config, team = self.folder.facts().training, self.team
+        torch.set_num_threads(team.threads(config.threads))
+        data = encode_corpus(
+            self.folder.corpus(), self.folder.tokenizer(), length=config.length, batches=config.batches
+        )
+        model = self.folder.first_model(config.seed).to(team.device(config.precision))
+        state = new_state(model, config, team)
+        steps = self._obey(state, data, config)
+        team.meet(state)
+        with telling_of_loss():
+            for _ in train(state, data, config, steps=steps):
+                if not self._obey(state, data, config):
+                    return
+
+    def _obey(self, state: TrainingState, data: TokenData, config: TrainingConfig) -> int:
+        """Does what the first process asks for, until the next step. → how many steps, 0: over"""
+        team, saved = self.team, self.folder.path / "checkpoints"
+        while True:
+            act, argument = team.hear(leaving=self._terminated.is_set())
+            if act == Act.GO_ON:
+                return argument
+            if act == Act.LEAVE:
+                return 0
+            if act == Act.TRY_OUT:
+                assert config.minutes is not None
+                part = team.part_of(config, argument / 1_000)
+                device = team.device(config.precision)
+                pace = try_out(state.model.config, part, data=data, seconds=argument / 1_000, device=device)
+                team.slowest(pace.steps(60 * config.minutes))
+            elif act == Act.LOAD:
+                team.load_shards(saved / f"step-{argument:06d}", state)
+            elif act == Act.HAND_OUT:
+                team.take(state, {}, {})
+            elif act == Act.GATHER:
+                team.whole(state.model)
+            elif act == Act.SAVE:
+                team.save_shards(saved / f"step-{argument:06d}.tmp", state)
+            elif act == Act.MEASURE:
+                evaluate(state.model, data.validation, length=config.length, max_tokens=argument)

@@ -1,0 +1,217 @@
+"""Weights that are spread over processes (FSDP2): how they are parted, trained, gathered, saved and read.
+
+Each process keeps some rows of every matrix, of its gradient and of what the optimiser remembers of it, and
+borrows the rest of a block only while it computes that block (Rajbhandari et al. 2020, "ZeRO", stage 3).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from gpt2demo.model.baselines import make_model
+from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.weights import load_gpt2_tensors
+from gpt2demo.training.files import read_tensors
+from gpt2demo.training.optimizers import HeadwiseMuon, load_optimizer_tensors
+
+WEIGHTS, MEMORY = "weights.", "optimizer."  # how the two kinds of tensors are called in a checkpoint
+
+
+def shard(model: GPT2, device: str, processes: int) -> GPT2:
+    """Spreads the weights over the processes, block by block, in place. device: "cpu" or "cuda"."""
+    mesh = init_device_mesh(device, (processes,))
+    for block in model.h:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    return model
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor of which every process has a part; every process must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(tensor: Tensor, like: DTensor) -> DTensor:
+    """A tensor that every process has, parted as another is."""
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gather(model: LanguageModel, *, keep: bool) -> LanguageModel:
+    """The whole model, on the processor; every process must ask, and only those who `keep` it get it."""
+    weights = {}
+    for name, shards in model.state_dict().items():
+        tensor = whole(shards)
+        if keep:
+            weights[name] = tensor.cpu()
+    if not keep:
+        return model
+    made = make_model(model.config)
+    made.load_state_dict(weights)
+    return made
+
+
+class ShardedMuon(Optimizer):
+    """Muon for matrices that are spread over processes.
+
+    The momentum is spread like the matrix. To make an update orthogonal one has to see all of it: so it is
+    gathered, matrix by matrix, every process turns it in the same way, and each applies its own rows.
+    """
+
+    def __init__(self, fused: Mapping[Tensor, int], others: Sequence[Tensor], **settings: Any) -> None:
+        """The same as HeadwiseMuon's: fused matrices, each with the number of matrices that it is."""
+        self.counts = [*fused.values(), *(1 for _ in others)]
+        super().__init__([*fused, *others], settings)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every matrix."""
+        (group,) = self.param_groups
+        momentum, rate = group["momentum"], group["lr"]
+        for matrix, count in zip(group["params"], self.counts, strict=True):
+            memory = self.state[matrix]
+            if not memory:
+                memory["momentum_buffer"] = torch.zeros_like(matrix)
+            gradient, buffer = matrix.grad.to_local(), memory["momentum_buffer"].to_local()  # some rows each
+            buffer.lerp_(gradient, 1 - momentum)
+            wish = DTensor.from_local(
+                gradient.lerp(buffer, momentum),
+                matrix.device_mesh,
+                matrix.placements,
+                shape=matrix.shape,
+                stride=matrix.stride(),
+            )
+            change = part_like(_muon_step(wish.full_tensor(), count, group), matrix)
+            matrix.to_local().mul_(1 - rate * group["weight_decay"]).add_(change.to_local())
+
+
+def _muon_step(wish: Tensor, count: int, group: Mapping[str, Any]) -> Tensor:
+    """What the Muon of one process would add to a matrix, or to `count` of them in one. → as large as wish
+
+    It is asked what it makes of a matrix of zeros; momentum and decay were seen to before.
+    """
+    matrix = torch.nn.Parameter(torch.zeros_like(wish))
+    muon = HeadwiseMuon(
+        {matrix: count} if count > 1 else {},
+        [] if count > 1 else [matrix],
+        lr=group["lr"],
+        ns_steps=group["ns_steps"],
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+    matrix.grad = wish
+    muon.step()
+    return matrix.detach()
+
+
+def write(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]) -> None:
+    """Every process writes its shards into one safetensors file of its own, and waits for the others.
+
+    PyTorch's distributed checkpoint, in its safetensors form: the usual one writes a pickle.
+    """
+    tensors = {WEIGHTS + name: tensor for name, tensor in _weights(model).items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, memory in optimizer.state_dict()["state"].items():
+            for key, value in memory.items():  # the reader cannot do without a dimension
+                tensors[f"{MEMORY}{number}.{index}.{key}"] = value.reshape(1) if value.dim() == 0 else value
+    save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+
+
+def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *, together: bool) -> None:
+    """Reads what `write` wrote, whatever the number of processes was then and is now.
+
+    together: every process of a sharded training reads its shards; else one process reads everything.
+    """
+    reader = HuggingFaceStorageReader(str(folder))
+    weights, tensors = _weights(model), {}
+    for name, facts in reader.read_metadata().state_dict_metadata.items():
+        if name.startswith(WEIGHTS):
+            tensors[name] = weights[name.removeprefix(WEIGHTS)]
+        elif together and not name.endswith(".step"):
+            tensors[name] = torch.zeros_like(parameter_of(name.removeprefix(MEMORY), optimizers))
+        else:
+            assert isinstance(facts, TensorStorageMetadata)
+            tensors[name] = torch.zeros(facts.size)
+    load(tensors, storage_reader=reader, no_dist=not together)
+    memory = {
+        name.removeprefix(MEMORY): value.reshape(()) if name.endswith(".step") else value
+        for name, value in tensors.items()
+        if name.startswith(MEMORY)
+    }
+    load_optimizer_tensors(optimizers, memory if together else parted(memory, optimizers))
+
+
+def _weights(model: LanguageModel) -> dict[str, Tensor]:
+    """The weights by name, a table that is used twice only once."""
+    state = dict(model.state_dict())
+    if model.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    return state
+
+
+def read_whole(
+    folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Reads a checkpoint of whole tensors for a sharded training. → weights, the optimisers' memories"""
+    plain = make_model(model.config)
+    load_gpt2_tensors(plain, read_tensors(folder / "weights.safetensors"))
+    memory = read_tensors(folder / "optimizer.safetensors")
+    return dict(plain.state_dict()), joined(memory, optimizers)
+
+
+def parameter_of(name: str, optimizers: Sequence[Optimizer]) -> Tensor:
+    """The parameter that a memory is about. name: as in `optimizer_tensors`"""
+    number, index, _ = name.split(".", 2)
+    parameters = [p for group in optimizers[int(number)].param_groups for p in group["params"]]
+    found: Tensor = parameters[int(index)]
+    return found
+
+
+def joined(memory: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Memories as HeadwiseMuon has them, one for each part of a fused matrix → as ShardedMuon has them."""
+    found = dict(memory)
+    for number, optimizer in enumerate(optimizers):
+        if isinstance(optimizer, ShardedMuon) and f"{number}.0.momentum_buffer" in memory:
+            names = _names(number, sum(optimizer.counts))
+            buffers = [found.pop(name) for name in names]
+            for name, (begin, end) in zip(names, _places(optimizer.counts), strict=False):
+                found[name] = torch.cat(buffers[begin:end])
+    return found
+
+
+def parted(memory: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """The other way round."""
+    found = dict(memory)
+    for number, optimizer in enumerate(optimizers):
+        if isinstance(optimizer, HeadwiseMuon) and f"{number}.0.momentum_buffer" in memory:
+            buffers = {
+                int(name.split(".")[1]): found.pop(name) for name in memory if name.startswith(f"{number}.")
+            }
+            counts = [len(parts) for parts in optimizer.parts]
+            parts = [
+                part
+                for i in sorted(buffers)
+                for part in buffers[i].chunk(counts[i] if i < len(counts) else 1)
+            ]
+            found |= zip(_names(number, len(parts)), parts, strict=True)
+    return found
+
+
+def _names(number: int, count: int) -> list[str]:
+    return [f"{number}.{index}.momentum_buffer" for index in range(count)]
+
+
+def _places(counts: Sequence[int]) -> list[tuple[int, int]]:
+    return list(pairwise(accumulate(counts, initial=0)))
