@@ -5,13 +5,10 @@ the same update. The first process (rank 0) is the only one that keeps the diary
 anything; the others follow it, step by step.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,19 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from gpt2demo.errors import ConfigError, LimitError, LostError
+from gpt2demo.errors import ConfigError, LimitError
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import mixed_seed
 from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.files import TYPES
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainingState
+from gpt2demo.training.messages import PATIENCE, all_same, spread, sums, telling_of_loss
 from gpt2demo.training.optimizers import load_optimizer_tensors, make_optimizers, optimizer_tensors
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.team import ALONE, Act, Record, Team, is_sharded, sharding
 
-PATIENCE = timedelta(minutes=5)  # how long a process waits for another before it takes it for lost
 SAME = ("run.json", "config.json", "corpus.json", "tokenizer.json", "start.safetensors")
-DTYPES = {name: dtype for dtype, name in TYPES.items()}
 
 
 @contextmanager
@@ -64,23 +59,6 @@ def processes(*, shard: bool = False) -> Iterator[Team]:
         device = torch.device("cuda", number) if gpu else torch.device("cpu")
         yield Processes(dist.get_rank(), size, here, device, shard)
         dist.destroy_process_group()  # not after an error: it would wait for those who are gone
-
-
-@contextmanager
-def telling_of_loss() -> Iterator[None]:
-    """Turns PyTorch's many ways to say that another process is gone into one."""
-    try:
-        yield
-    except RuntimeError as error:
-        text = str(error).lower()
-        signs = ("connection", "timed out", "timeout", "broken pipe", "socket", "remote process", "closed by")
-        if not isinstance(error, dist.DistError) and not any(sign in text for sign in signs):
-            raise
-        raise LostError(
-            "Another process of this training ended, or does not answer any more.",
-            "All of them must take part in every step.",
-            "Start the same command again: training goes on from the last checkpoint.",
-        ) from error
 
 
 class Processes(Team):
@@ -128,15 +106,8 @@ class Processes(Team):
             )
         if self.sharded:
             _check_shardable(folder, config)
-        found = hashlib.sha256()
-        for name in SAME:
-            path = folder.path / name
-            found.update(path.read_bytes() if path.is_file() else b"")
-        mine = torch.tensor(list(found.digest()), dtype=torch.int64)
-        with telling_of_loss():
-            everybodys = [torch.empty_like(mine) for _ in range(self.size)]
-            dist.all_gather(everybodys, mine)
-        if not all(torch.equal(one, mine) for one in everybodys):
+        files = [folder.path / name for name in SAME]
+        if not all_same([path.read_bytes() if path.is_file() else b"" for path in files]):
             raise ConfigError(
                 f"The processes see different runs under the name {folder.path.name}.",
                 f"On every machine it must have the same {', '.join(SAME[:4])}.",
@@ -148,8 +119,7 @@ class Processes(Team):
 
     def wait(self) -> None:
         """Waits until all are here."""
-        with telling_of_loss():
-            dist.all_reduce(torch.zeros(1))
+        sums(0)
 
     # What a step of training needs
 
@@ -164,7 +134,6 @@ class Processes(Team):
             self._together = DistributedDataParallel(
                 model,
                 device_ids=[self._device] if model.device.type == "cuda" else None,
-                forward_sync_buffers=False,  # they hold positions, the same everywhere
                 gradient_as_bucket_view=True,  # no second copy
             )
             # DDP orders its sums anew after the first backward pass it sees. Let that be none that counts, or
@@ -211,20 +180,12 @@ class Processes(Team):
     def tell(self, act: Act, argument: int = 0) -> None:
         """Tells all others what comes next, and learns whether one of them was asked to leave."""
         assert self.rank == 0
-        with telling_of_loss():
-            self.leaving |= bool(self._exchange(act, argument, 0)[2])
+        self.leaving |= bool(sums(act, argument, 0)[2])
 
     def hear(self, *, leaving: bool) -> tuple[int, int]:
         """What the first process tells. leaving: what it shall know of this one. → act, argument"""
-        with telling_of_loss():
-            act, argument, _ = self._exchange(0, 0, int(leaving))
+        act, argument, _ = sums(0, 0, int(leaving))
         return act, argument
-
-    def _exchange(self, *numbers: int) -> list[int]:
-        message = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(message)
-        found: list[int] = message.tolist()
-        return found
 
     def leading(self, records: Iterable[Record], state: TrainingState, steps: int) -> Iterator[Record]:
         """Tells before each step that it comes."""
@@ -300,10 +261,10 @@ class Processes(Team):
         """Gives every process what the first has: {} and {} on the others. One tensor travels at a time."""
         own = dict(state.model.state_dict())
         with telling_of_loss(), torch.no_grad():
-            for name, tensor in self._spread(weights):
+            for name, tensor in spread(weights, self._device):
                 own[name].copy_(self._part(tensor, own[name]))
             taken = {}
-            for name, tensor in self._spread(memory):
+            for name, tensor in spread(memory, self._device):
                 like = sharding().parameter_of(name, state.optimizers) if self.sharded else tensor
                 taken[name] = tensor if name.endswith(".step") else self._part(tensor, like)
         load_optimizer_tensors(state.optimizers, taken)
@@ -311,25 +272,6 @@ class Processes(Team):
     def _part(self, tensor: Tensor, like: Tensor) -> Tensor:
         part: Tensor = sharding().part_like(tensor, like) if self.sharded else tensor
         return part
-
-    def _spread(self, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """One tensor after the other, from the first process to all."""
-        names = [[name, TYPES[tensor.dtype], list(tensor.shape)] for name, tensor in tensors.items()]
-        for name, kind, shape in json.loads(self._spread_text(json.dumps(names))):
-            tensor = torch.empty(shape, dtype=DTYPES[kind], device=self._device)
-            if self.rank == 0:
-                tensor.copy_(tensors[name])
-            dist.broadcast(tensor, 0)
-            yield name, tensor
-
-    def _spread_text(self, text: str) -> bytes:
-        data = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-        length = torch.tensor([len(data)])
-        dist.broadcast(length, 0)
-        if self.rank:
-            data = torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(data, 0)
-        return bytes(data.tolist())
 
 
 def _check_shardable(folder: RunFolder, config: TrainingConfig) -> None:

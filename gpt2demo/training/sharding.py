@@ -4,6 +4,7 @@ Each process keeps some rows of every matrix, of its gradient and of what the op
 borrows the rest of a block only while it computes that block (Rajbhandari et al. 2020, "ZeRO", stage 3).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -144,7 +145,9 @@ def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *,
         else:
             assert isinstance(facts, TensorStorageMetadata)
             tensors[name] = torch.zeros(facts.size)
-    load(tensors, storage_reader=reader, no_dist=not together)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PyTorch wonders whether one process is meant: it is
+        load(tensors, storage_reader=reader, no_dist=not together)
     memory = {
         name.removeprefix(MEMORY): value.reshape(()) if name.endswith(".step") else value
         for name, value in tensors.items()
