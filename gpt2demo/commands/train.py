@@ -18,7 +18,7 @@ from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import DECAYS, OPTIMIZERS, PRECISIONS, check_fits, recipe
-from gpt2demo.training.distributed import Processes, processes
+from gpt2demo.training.distributed import Processes, leave, processes
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.follower import Follower
 from gpt2demo.training.loop import TrainStep
@@ -155,6 +155,8 @@ def _train(options: argparse.Namespace) -> None:
             follower.shift()
         else:
             _lead(folder, team)
+    if team.size > 1:
+        leave()
 
 
 def _common_folder(options: argparse.Namespace, team: Processes) -> RunFolder:

@@ -13,7 +13,7 @@ import torch
 
 from gpt2demo.errors import UserError
 from gpt2demo.training import worker as worker_module
-from gpt2demo.training.distributed import Processes, processes
+from gpt2demo.training.distributed import Processes, leave, processes
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.follower import Follower
 from gpt2demo.training.worker import Worker
@@ -60,6 +60,7 @@ def main():
             except UserError as error:
                 came.append(f"{type(error).__name__}: {error}")
     Path(plots[0]["run"]).with_name(f"{sys.argv[2]}-{everybody.rank}.json").write_text(json.dumps(came))
+    leave()
 
 
 if __name__ == "__main__":
