@@ -65,8 +65,7 @@ def processes(*, shard: bool = False) -> Iterator[Team]:
 def leave() -> NoReturn:
     """Ends a process that is done, without taking Python apart first.
 
-    A thread of gloo may still be putting away the last message, for which it needs Python; where that has been
-    taken apart meanwhile, it would abort the whole process.
+    A thread of gloo may still be putting away the last message and need Python for it, or abort everything.
     """
     sys.stdout.flush()
     sys.stderr.flush()

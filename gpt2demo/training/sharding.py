@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -127,7 +126,8 @@ def write(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]) -
         for index, memory in optimizer.state_dict()["state"].items():
             for key, value in memory.items():  # the reader cannot do without a dimension
                 tensors[f"{MEMORY}{number}.{index}.{key}"] = value.reshape(1) if value.dim() == 0 else value
-    save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    state_dict_saver.save(tensors, storage_writer=writer)
 
 
 def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *, together: bool) -> None:
@@ -147,7 +147,7 @@ def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *,
             tensors[name] = torch.zeros(facts.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # PyTorch wonders whether one process is meant: it is
-        load(tensors, storage_reader=reader, no_dist=not together)
+        state_dict_loader.load(tensors, storage_reader=reader, no_dist=not together)
     memory = {
         name.removeprefix(MEMORY): value.reshape(()) if name.endswith(".step") else value
         for name, value in tensors.items()
