@@ -53,7 +53,7 @@ def _anatomy(options: argparse.Namespace) -> None:
     length = model.n_positions if options.length is None else options.length
     check_range("length", length, 2, model.n_positions, integer=True)
     settings = {"batch_size": options.batch_size, "length": length, "precision": options.precision}
-    training = recipe("adamw", model, **settings)
+    training = recipe("adamw", model, threads=1, **settings)
     facts = {
         "preset": options.preset or "gpt2",
         "variants": model.variants,

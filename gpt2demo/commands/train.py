@@ -23,6 +23,7 @@ from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.follower import Follower
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.messages import sums
 from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.team import Team
@@ -102,8 +103,7 @@ def _add_costs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="fp32",
-        help="in which matrices are multiplied; fp16 on a GPU only; default: %(default)s",
+        help="in which matrices are multiplied; fp16 on a GPU only; default: bf16 if the processor can",
     )
     command.add_argument(
         "--gradient-checkpointing",
@@ -164,7 +164,7 @@ def _common_folder(options: argparse.Namespace, team: Processes) -> RunFolder:
     folder = RunFolder(Path(options.run or options.out or ""))
     if not options.run and team.rank == 0:
         new_run(options)
-    team.wait()
+    sums(0)  # which waits until all are here
     team.check(folder)
     return folder
 

@@ -52,7 +52,7 @@ def attention_scores(q: Tensor, k: Tensor) -> Tensor:
 
     (B, H, Tq, D), (B, H, Tk, D) → (B, H, Tq, Tk). Vaswani et al. 2017, equation 1, before the softmax.
     """
-    return q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+    return (q / math.sqrt(q.size(-1))) @ k.transpose(-2, -1)
 
 
 def attention_weights(q: Tensor, k: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -87,6 +87,13 @@ class ScaledDotProductAttention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D) → (B, H, Tq, D)"""
+        if q.dtype == torch.bfloat16 and q.requires_grad and q.device.type == "cpu":
+            # on processors the kernel's way back through 16-bit numbers takes four times as long
+            with torch.autocast("cpu", enabled=False):
+                return self._attend(q.float(), k.float(), v.float()).to(q.dtype)
+        return self._attend(q, k, v)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         queries, keys = q.size(-2), k.size(-2)
         # The kernel knows the causal mask itself, and is faster with it, but puts query 0 at key 0: that is
         # right only when there is no cached past. A single query is the newest token and may look back at

@@ -15,6 +15,8 @@ FLOAT, HALF = 4, 2  # bytes
 LSTM_KEEPS = {FLOAT: 15.5, HALF: 10.5}
 LSTM_WORKS = {FLOAT: 6, HALF: 3}
 LSTM_COPIES = 3
+BUNDLE = 4_000_000  # numbers that Muon makes orthogonal together at most, or large models would need room
+SCRATCH = 12  # bytes that it needs for each of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +56,20 @@ def memory_by_part(
     precision: str = "fp32",
     gradient_checkpointing: bool = False,
     quantization_aware: bool = False,
+    hands: int = 1,
 ) -> MemoryByPart:
     """The memory of one step of training with batches of `batch_size` texts of `length` tokens, in bytes.
 
     That of a run on the processor: fp16, which needs a GPU, is reckoned as bf16.
 
-    optimizer, precision and the rest are words of TrainingConfig. See `_kept_by_a_block` for what is counted.
+    optimizer, precision and the rest are words of TrainingConfig; hands: how many threads share the rows of
+    a batch, each with gradients of its own. See `_kept_by_a_block` for what is counted.
     """
     tokens, numbers, table = batch_size * length, count_parameters(config), _table(config)
     kept = _kept(config, tokens, length, precision, quantization_aware)
     logits = 3 * FLOAT * tokens * config.vocab_size
     halved, quantized = precision != "fp32", quantization_aware
-    rounded = HALF * halved * _multiplied(config) + FLOAT * quantized * _quantized(config)
+    rounded = HALF * halved * hands * _multiplied(config) + FLOAT * quantized * _quantized(config)
     weights = FLOAT * numbers
     inside = _in_blocks(config) if optimizer == "muon" else 0
     remembered = FLOAT * (inside + 2 * (numbers - inside))
@@ -76,9 +80,9 @@ def memory_by_part(
     # that also reads tokens has two gradients for a moment, before they are added.
     moments = (
         rounded + all_kept + kept.top + logits,  # the gradient of the loss reaches the logits
-        rounded + all_kept + kept.top + logits // 3 + table,  # ... the output table
-        rounded + all_kept + again + kept.working + table,  # ... the last block
-        rounded + kept.block + kept.working + weights + table,  # ... the first block, and the tokens' table
+        rounded + all_kept + kept.top + logits // 3 + hands * table,  # ... the output table
+        rounded + all_kept + again + kept.working + hands * table,  # ... the last block
+        rounded + kept.block + kept.working + hands * (weights + table),  # ... the first block and the table
         weights + _scratch(config, inside),  # the update
     )
     return MemoryByPart(
@@ -119,6 +123,8 @@ def _kept(config: GPT2Config, tokens: int, length: int, precision: str, quantize
         block += length * length * FLOAT  # the mask, which all heads and texts share
     top = tokens * C * (FLOAT + number + FLOAT * dropout)
     working = tokens * number * (C + F * config.experts_per_token) + tokens * C * FLOAT
+    if config.activation == "gelu_new" and number == HALF:
+        working += 3 * tokens * F * FLOAT  # it is computed in 32 bits
     return _Kept(stream=tokens * C * FLOAT, block=block, top=top, layers=config.n_layer, working=working)
 
 
@@ -129,26 +135,26 @@ def _kept_by_a_block(config: GPT2Config, length: int, precision: str, quantized:
     |---------------------------------------------------|-----------|-------------------------------------|
     | the stream before attention and before the MLP    | 2·C       | always in 32 bits                   |
     | both after their LayerNorm                        | 2·C       |                                     |
-    | queries, keys, values                             | 3·C       | turned as well if rotary: 3·C more  |
-    | what attention found, and its normalisation       | C + H     |                                     |
+    | queries, keys, values                             | 3·C       | always in 32 bits; rotary: 3·C more |
+    | what attention found, and its normalisation       | C + H     | always in 32 bits; bf16: C more     |
     | inside the MLP, before and after the bend         | 2·F       | relu: F; for each expert 3·C more   |
+    | gelu_new: how far each gate was open              | F         |                                     |
     | dropout: attention weights before, after, mask    | 3·H·T     | the fused kernel keeps none of them |
     | dropout: what was silenced                        | 2·C       |                                     |
     """
     C, F, H, K = config.n_embd, config.mlp_width, config.n_head, config.experts_per_token
     number = FLOAT if precision == "fp32" else HALF
     dropout = config.dropout > 0
-    plain = FLOAT if dropout else number  # attention with dropout is computed in 32 bits whatever is asked
-    hidden = F if config.activation == "relu" else 2 * F
+    hidden = {"relu": 1, "gelu": 2, "gelu_new": 3}[config.activation] * F
     experts = K * (3 * C + hidden) if config.n_experts > 1 else hidden
-    kept = 2 * C * FLOAT + (3 * C + experts) * number + 3 * C * plain
+    kept = 2 * C * FLOAT + (3 * C + experts) * number + 3 * C * FLOAT
     if config.positions == "rotary":
-        kept += 3 * C * plain
+        kept += 3 * C * (FLOAT if dropout else number)
     if quantized:  # attention's result before it was rounded as well
         kept += C * number
     if dropout:
         return kept + 3 * H * length * FLOAT + (1 + K) * C * number
-    return kept + H * FLOAT
+    return kept + H * FLOAT + C * FLOAT * (number == HALF)
 
 
 def _table(config: GPT2Config) -> int:
@@ -179,6 +185,18 @@ def _quantized(config: GPT2Config) -> int:
 
 
 def _scratch(config: GPT2Config, inside: int) -> int:
-    """Muon's update of the largest matrix, and the halves in which it is made orthogonal. → bytes"""
-    width = lstm_width(config) if config.architecture == "lstm" else config.n_embd
-    return 10 * FLOAT * width * width if inside else 0
+    """Bytes that Muon needs for a bundle of matrices: their updates, and halves that become orthogonal."""
+    if not inside:
+        return 0
+    if config.architecture == "lstm":
+        return SCRATCH * _bundle(inside, 4 * lstm_width(config) ** 2)
+    C, F = config.n_embd, config.mlp_width
+    return SCRATCH * max(
+        _bundle(config.n_layer * 4 * C * C, 3 * C * C),
+        _bundle(config.n_layer * config.n_experts * 2 * C * F, C * F),
+    )
+
+
+def _bundle(numbers: int, largest: int) -> int:
+    """How many numbers Muon works on at once. largest: of a single matrix."""
+    return min(numbers, max(BUNDLE, largest))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from gpt2demo.errors import ConfigError, LimitError, check_choice, check_range
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
@@ -15,6 +17,7 @@ MAX_STEPS = 1_000_000
 MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 MAX_ACCUMULATION = 256
+HANDS_PARAMETERS = 30_000_000  # each hand holds gradients of its own: larger models share out each product
 OPTIMIZERS = ("adamw", "adam", "muon")
 DECAYS = ("cosine", "linear", "constant", "wsd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -180,10 +183,34 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     numbers: dict[str, Any] = dict({"adamw": ADAMW, "adam": ADAM, "muon": MUON}[optimizer])
     numbers["learning_rate"] *= min(1.0, 128 / model.n_embd) ** (1.5 if fine_tuning else 0.5)
     numbers |= {"optimizer": optimizer, "batch_size": 12, "length": model.n_positions}
+    numbers["precision"] = usual_precision() if model.architecture == "gpt2" else "fp32"
     if changes.get("minutes") is not None:
         numbers["steps"] = None
     numbers |= {name: value for name, value in changes.items() if value is not None}
     return TrainingConfig(**numbers)
+
+
+def hands_for(model: GPT2Config, config: TrainingConfig) -> int:
+    """How many hands a run has: as many as threads, where the halves of a batch can be computed apart.
+
+    Dropout draws from a single stream of random numbers, experts are watched by hooks, and rounding in the
+    forward pass changes the model for a moment: these have one hand, and so has everything on a GPU.
+    """
+    together = model.dropout or model.n_experts > 1 or config.quantization_aware or config.precision == "fp16"
+    if together or count_parameters(model) > HANDS_PARAMETERS:
+        return 1
+    return min(config.threads, config.batch_size)
+
+
+def threads_for_products(model: GPT2Config, config: TrainingConfig) -> int:
+    """How many threads share out each product of matrices: all that the hands leave over."""
+    return config.threads if hands_for(model, config) == 1 else 1
+
+
+def usual_precision() -> str:
+    """bf16 on a processor that multiplies such numbers itself, which is faster there and loses nothing."""
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
 
 
 def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
@@ -196,6 +223,7 @@ def planned_memory(model: GPT2Config, training: TrainingConfig) -> MemoryByPart:
         precision=training.precision,
         gradient_checkpointing=training.gradient_checkpointing,
         quantization_aware=training.quantization_aware,
+        hands=hands_for(model, training),
     )
 
 

@@ -20,11 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from gpt2demo.errors import ConfigError, LimitError
-from gpt2demo.model.gpt2 import GPT2
+from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import mixed_seed
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.hands import Hands
 from gpt2demo.training.loop import TrainingState
 from gpt2demo.training.messages import PATIENCE, all_same, spread, sums, telling_of_loss
 from gpt2demo.training.optimizers import load_optimizer_tensors, make_optimizers, optimizer_tensors
@@ -88,9 +89,13 @@ class Processes(Team):
         """A GPU for each process where the machine has so many, else the processor."""
         return self._device if self._device.type == "cuda" else device_for(precision)
 
-    def threads(self, wanted: int) -> int:
+    def hands(self, model: GPT2Config, config: TrainingConfig) -> int:
+        """One: the processes are the hands."""
+        return 1
+
+    def threads(self, model: GPT2Config, config: TrainingConfig) -> int:
         """The run's threads are shared by those on this machine."""
-        return max(1, wanted // self.here)
+        return max(1, config.threads // self.here)
 
     @property
     def processes(self) -> str | int:
@@ -128,20 +133,14 @@ class Processes(Team):
     def _distance(self, number: int) -> tuple[int, int]:
         return abs(number - self.size), number
 
-    def wait(self) -> None:
-        """Waits until all are here."""
-        sums(0)
-
     # What a step of training needs
 
     def wrap(self, model: LanguageModel) -> LanguageModel:
         """Spreads the weights over the processes, or makes sure that every process has the same."""
-        if self.sharded:
-            assert isinstance(model, GPT2)
-            with telling_of_loss():
-                shards: LanguageModel = sharding().shard(model, self._device.type, self.size)
-            return shards
         with telling_of_loss():
+            if self.sharded:
+                shards: LanguageModel = sharding().shard(model, self._device.type, self.size)
+                return shards
             self._together = DistributedDataParallel(
                 model,
                 device_ids=[self._device] if model.device.type == "cuda" else None,
@@ -153,13 +152,11 @@ class Processes(Team):
             model.zero_grad()
         return model
 
-    def optimizers(self, model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
+    def optimizers(self, model: LanguageModel, config: TrainingConfig, hands: Hands) -> tuple[Optimizer, ...]:
         """Those of one process, but for Muon where the matrices are sharded."""
-        return (
-            make_optimizers(model, config, sharding().ShardedMuon)
-            if self.sharded
-            else super().optimizers(model, config)
-        )
+        if not self.sharded:
+            return super().optimizers(model, config, hands)
+        return make_optimizers(model, config, hands, sharding().ShardedMuon)
 
     def batches(self, inputs: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The rows of a step follow one another from rank to rank: `size` at a time, as one would read."""
@@ -260,7 +257,7 @@ class Processes(Team):
                 sharding().read(folder, state.model, state.optimizers, together=True)
         else:
             self.tell(Act.HAND_OUT)
-            self.take(state, *sharding().read_whole(folder, state.model, state.optimizers))
+            self.take(state, *sharding().read_whole(folder, state.model))
 
     def hand_out(self, state: TrainingState) -> None:
         """Shards are where they belong already."""

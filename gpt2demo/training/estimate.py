@@ -11,11 +11,14 @@ from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
 from gpt2demo.training.config import MAX_STEPS, TrainingConfig
+from gpt2demo.training.course import Course
 from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import evaluation_interval
 
 PROBE_SECONDS = 1.2
+CALIBRATION_SECONDS = 10.0  # at most, for finding out how many steps fit into a budget, where steps are long
+CALIBRATIONS = 50  # and this part of the budget
 PROBE_FLOPS = 2e10  # in one step that is tried out so long; larger batches are scaled up from smaller ones
 PROBE_PARAMETERS = 30_000_000  # larger models are not tried out: making them alone takes seconds
 WARMUP = 2  # first steps, which are slower
@@ -106,7 +109,7 @@ def try_out(
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
     made = make_model(model, seed=config.seed).to(device or device_for(config.precision))
     state = new_state(made, config)
-    held_out = validation_tokens(state.model, config)
+    held_out = validation_tokens(state.model, config, MAX_STEPS)
     data = data or random_tokens(model, config, held_out)
     times: list[float] = []
     began = time.perf_counter()
@@ -122,6 +125,20 @@ def try_out(
     evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
     look = time.perf_counter() - began
     return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
+
+
+def plan_course(model: GPT2Config, training: TrainingConfig, data: TokenData) -> Course:
+    """The course of a run that is about to begin; minutes are turned into steps by trying out this machine.
+
+    The trial takes a small part of the time, and need not be exact: the course is corrected on the way.
+    """
+    if training.minutes is None:
+        assert training.steps is not None
+        return Course(training.steps)
+    seconds = 60 * training.minutes
+    moment = min(CALIBRATION_SECONDS, seconds / CALIBRATIONS)
+    pace = try_out(model, training, data=data, seconds=moment)
+    return Course(pace.steps(seconds), seconds=seconds)
 
 
 def random_tokens(model: GPT2Config, config: TrainingConfig, held_out: int) -> TokenData:

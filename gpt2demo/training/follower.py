@@ -30,11 +30,11 @@ class Follower:
     def shift(self) -> None:
         """Works until the first process says that it is over. Writes nothing but its shards."""
         config, team = self.folder.facts().training, self.team
-        torch.set_num_threads(team.threads(config.threads))
         data = encode_corpus(
             self.folder.corpus(), self.folder.tokenizer(), length=config.length, batches=config.batches
         )
         model = self.folder.first_model(config.seed).to(team.device(config.precision))
+        torch.set_num_threads(team.threads(model.config, config))
         state = new_state(model, config, team)
         steps = self._obey(state, data, config)
         team.meet(state)

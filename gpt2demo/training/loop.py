@@ -19,12 +19,16 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
 from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.optimizers import HeadwiseMuon, set_learning_rate
+from gpt2demo.training.course import Course
+from gpt2demo.training.hands import Hands
+from gpt2demo.training.optimizers import set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 from gpt2demo.training.team import ALONE, Team
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
+LEAST_VALIDATION = 2_048  # ... and at least, and between them
+VALIDATION_SHARE = 0.01  # of what the run learns from, so that a short run does not spend its time on looks
 VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
 BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
 EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
@@ -65,6 +69,7 @@ class TrainingState:
 
     model: LanguageModel
     optimizers: tuple[Optimizer, ...]
+    hands: Hands
     scaler: GradScaler
     team: Team = ALONE
     step: int = 0
@@ -78,9 +83,11 @@ def new_state(model: LanguageModel, config: TrainingConfig, team: Team = ALONE) 
     if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
         model.recompute = config.gradient_checkpointing
     model = team.wrap(model)
+    hands = Hands(team.hands(model.config, config))
     return TrainingState(
         model=model,
-        optimizers=team.optimizers(model, config),
+        optimizers=team.optimizers(model, config, hands),
+        hands=hands,
         scaler=make_scaler(model, config),
         team=team,
     )
@@ -136,38 +143,43 @@ def count_targets(targets: Tensor) -> int:
     return int((targets != IGNORED).sum())
 
 
-def validation_tokens(model: LanguageModel, config: TrainingConfig) -> int:
+def validation_tokens(model: LanguageModel, config: TrainingConfig, steps: int) -> int:
     """How many held-out tokens one point of the validation curve reads: fixed for a run, and affordable."""
+    most = int(VALIDATION_SHARE * steps * config.rows * config.length)
     affordable = int(VALIDATION_WORK / count_parameters(model.config))
-    return max(2 * config.length, min(VALIDATION_TOKENS, affordable))
+    return max(2 * config.length, min(max(most, LEAST_VALIDATION), VALIDATION_TOKENS, affordable))
 
 
 def train(
-    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int
+    state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int | Course
 ) -> Iterator[TrainStep]:
     """Trains from where the state stands up to `steps` updates, changing the state in place.
+
+    steps: how many, or a course, which may be corrected between two of them.
 
     Yields one TrainStep for every update, after it was made, and a last one for the finished model. Batch,
     learning rate and dropout are pure functions of (seed, step): stopping and going on changes nothing.
     Raises DivergedError before an update that is not a number could touch the weights.
     """
-    interval = evaluation_interval(steps, config.evaluate_every)
-    held_out = validation_tokens(state.model, config)
-    while state.step <= steps:
-        began = time.perf_counter()
-        last = state.step == steps
+    course = steps if isinstance(steps, Course) else Course(steps)
+    interval = evaluation_interval(course.first_plan, config.evaluate_every)
+    held_out = validation_tokens(state.model, config, course.first_plan)
+    before = time.perf_counter()
+    while state.step <= course.last:
+        last = state.step == course.last
         evaluated = state.step % interval == 0 or last
         evaluation = (
             evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
             if evaluated
             else None
         )
-        share = learning_rate_share(state.step, steps, config) if not last else 0.0
+        share = learning_rate_share(state.step, course, config) if not last else 0.0
         computed = time.perf_counter()
         loss, norm, read = _update(state, data, config, share, learn=not last)
         now = time.perf_counter()
         _measure_speed(state, read, now - computed)
-        state.elapsed += now - began
+        state.elapsed += now - before  # with all that was done between two steps
+        before = now
         record = TrainStep(
             step=state.step,
             tokens=state.tokens,
@@ -222,8 +234,6 @@ def _gradients(
     while True:
         loss = _backward(state, inputs.to(state.model.device), targets.to(state.model.device), config)
         for optimizer in state.optimizers:  # before anybody judges how long the gradient is
-            if isinstance(optimizer, HeadwiseMuon):
-                optimizer.hand_over()
             state.scaler.unscale_(optimizer)
         gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
         norm = state.team.length(gradients)
@@ -247,17 +257,47 @@ def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: Tra
         torch.manual_seed(team.seed(mixed_seed(config.seed, state.step)))
     for optimizer in state.optimizers:  # before the forward pass, which needs the room
         optimizer.zero_grad()
+    work = _alone if state.hands.count == 1 else _side_by_side
     for x, y in team.batches(inputs, targets, config.batch_size):
-        share = count_targets(y) / tokens
-        with computing_in(model, config):
-            with watching_routers(model) as routings:
-                wish = error = cross_entropy(team.forward(model, x), y)
-            if routings:
-                wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
-            # several processes will take the mean of their gradients, where their sum is wanted
-            state.scaler.scale(wish * (share * team.size)).backward()  # type: ignore[no-untyped-call]
-        loss += error.item() * share
+        loss += work(state, x, y, config, tokens)
     return team.total(loss)
+
+
+def _alone(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, tokens: int) -> float:
+    """Adds the gradients of one batch to those that are there. → its part of the loss"""
+    share = count_targets(y) / tokens
+    with computing_in(state.model, config):
+        with watching_routers(state.model) as routings:
+            wish = error = cross_entropy(state.team.forward(state.model, x), y)
+        if routings:
+            wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
+        # several processes will take the mean of their gradients, where their sum is wanted
+        state.scaler.scale(wish * (share * state.team.size)).backward()  # type: ignore[no-untyped-call]
+    return error.item() * share
+
+
+def _side_by_side(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, tokens: int) -> float:
+    """The same, each hand reading some of the rows; what they find is added in the order of the rows."""
+    parameters = list(state.model.parameters())
+
+    def work(rows: tuple[Tensor, Tensor]) -> tuple[float, tuple[Tensor, ...]]:
+        share = count_targets(rows[1]) / tokens
+        with computing_in(state.model, config):
+            error = cross_entropy(state.model(rows[0]), rows[1])
+            return error.item() * share, torch.autograd.grad(error * share, parameters)
+
+    (loss, gradients), *others = state.hands.map(work, _rows_for(state.hands.count, x, y))
+    for part, more in others:
+        loss += part
+        torch._foreach_add_(gradients, more)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return loss
+
+
+def _rows_for(hands: int, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """A batch in parts of about the same number of rows, one for each hand."""
+    return list(zip(x.tensor_split(min(hands, len(x))), y.tensor_split(min(hands, len(y))), strict=True))
 
 
 def _measure_speed(state: TrainingState, tokens: int, seconds: float) -> None:

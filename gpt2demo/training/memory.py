@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.config import TrainingConfig, hands_for, threads_for_products
 from gpt2demo.training.estimate import random_tokens
 from gpt2demo.training.loop import new_state, train
 from gpt2demo.training.precision import device_for
@@ -50,11 +50,13 @@ def memory_for_a_run(container: Path = CONTAINER) -> int:
 def measure_memory(model: GPT2Config, training: TrainingConfig) -> MeasuredMemory:
     """Trains a throwaway model on random tokens for two steps and looks at every allocation of a tensor.
 
-    Only the processor's memory is looked at, not a GPU's.
+    Only the processor's memory is looked at, not a GPU's, and only what the calling thread allocates: the
+    training may have one hand.
 
     The resident memory is the process's highest ever, so it means something in a process that did nothing
     else before. It is read first, because writing all allocations down takes memory as well.
     """
+    assert hands_for(model, training) == 1
     _try_out(model, training)
     resident = _highest_resident()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
@@ -68,7 +70,7 @@ def measure_memory(model: GPT2Config, training: TrainingConfig) -> MeasuredMemor
 
 
 def _try_out(model: GPT2Config, training: TrainingConfig) -> None:
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(threads_for_products(model, training))
     made = make_model(model, seed=training.seed).to(device_for(training.precision))
     state = new_state(made, training)
     data = random_tokens(model, training, 0)  # one held-out window: looking at it takes less than a step

@@ -1,18 +1,27 @@
 """Optimisers: how the weights are changed once the gradients are known."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW, Muon, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
 from gpt2demo.errors import FileError
 from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.memory import BUNDLE
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.hands import Hands
 
-NEWTON_SCHULZ_STEPS = 5
 MUON_MOMENTUM = 0.9
+SAFELY = 1.02  # rounding must not push a singular value beyond 1, from where the polynomials explode
+# The best three polynomials a·x + b·x³ + c·x⁵ one after the other for singular values from 0.001 to 1.
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+)
 # The embeddings and the vectors (biases, LayerNorms) are trained by AdamW even in a Muon run, at these
 # shares of Muon's learning rate. Positions learn faster than tokens: heads that look a fixed distance back
 # form only once the positions stand out against the tokens that they are added to.
@@ -24,59 +33,102 @@ TABLES = ("wte.weight", "wpe.weight", "lm_head.weight")
 ROUTER = "router.gate.weight"
 
 
-class HeadwiseMuon(Muon):
-    """Muon that sees a fused matrix, such as a block's query-key-value matrix, as the several that it is.
+class Muon(Optimizer):
+    """Momentum, made orthogonal: it moves all directions of a matrix equally far (Jordan et al. 2024).
 
-    Muon gives all directions of one matrix updates of the same length. In the fused one the values, whose
-    gradients are by far the largest early in training, would take nearly all of it, and the queries and keys
-    would learn where to look many times slower than what to fetch.
+    Plain gradients are long in a few directions and short in most; here the rare ones learn as fast. A fused
+    matrix, such as a block's queries, keys and values, is treated as the several that it is: else the values,
+    whose gradients are by far the largest early in training, would take nearly all of the update, and the
+    queries and keys would learn where to look many times slower than what to fetch.
     """
 
-    def __init__(self, fused: Mapping[Tensor, int], others: Sequence[Tensor], **settings: Any) -> None:
-        """fused: matrices (n·rows, columns), each with the number n of matrices that it is."""
-        self.fused = list(fused)
-        # views on the same numbers: what changes in a part changes in the whole
-        self.parts = [
-            [torch.nn.Parameter(part) for part in whole.detach().chunk(count)]
-            for whole, count in fused.items()
-        ]
-        super().__init__([*(part for parts in self.parts for part in parts), *others], **settings)
+    def __init__(
+        self, matrices: Mapping[Tensor, int], *, lr: float, momentum: float, weight_decay: float, hands: Hands
+    ) -> None:
+        """matrices: (n·rows, columns), each with the number n of matrices that it is, mostly 1."""
+        super().__init__(list(matrices), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.counts = dict(matrices)
+        self.hands = hands
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One update of every matrix; the gradients of the fused ones are handed to their parts first."""
-        self.hand_over()
-        return super().step(closure)  # type: ignore[no-untyped-call]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every matrix that has a gradient."""
+        for group in self.param_groups:
+            for matrices in self._bundles([p for p in group["params"] if p.grad is not None]):
+                self._update(matrices, group["lr"], group["momentum"], group["weight_decay"])
 
-    def hand_over(self) -> None:
-        """Gives the parts of fused matrices their parts of the gradient: views on the same numbers."""
-        for whole, parts in zip(self.fused, self.parts, strict=True):
-            if whole.grad is not None:
-                for part, gradient in zip(parts, whole.grad.chunk(len(parts)), strict=True):
-                    part.grad = gradient
+    def _bundles(self, matrices: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+        """Matrices of which the parts have the same two sizes: one product of stacks serves them all."""
+        alike: dict[tuple[int, int], list[Tensor]] = {}
+        for matrix in matrices:
+            rows, columns = matrix.size(0) // self.counts[matrix], matrix.size(1)
+            alike.setdefault((min(rows, columns), max(rows, columns)), []).append(matrix)
+        for same in alike.values():
+            most = max(1, BUNDLE // max(matrix.numel() for matrix in same))
+            yield from (same[start : start + most] for start in range(0, len(same), most))
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients, those of the fused matrices as well."""
-        super().zero_grad(set_to_none)
-        for whole in self.fused:
-            whole.grad = None
+    def _update(self, matrices: list[Tensor], rate: float, momentum: float, decay: float) -> None:
+        moments = [self._moment(p) for p in matrices]
+        gradients = [p.grad for p in matrices if p.grad is not None]
+        torch._foreach_lerp_(moments, gradients, 1 - momentum)
+        wishes = torch._foreach_lerp(gradients, moments, momentum)  # Nesterov's: from a step ahead
+        torch._foreach_mul_(matrices, 1 - rate * decay)
+        parts = [part for p in matrices for part in p.chunk(self.counts[p])]
+        updates = [part for w, p in zip(wishes, matrices, strict=True) for part in w.chunk(self.counts[p])]
+        for part, update in zip(parts, self._orthogonal(updates), strict=True):
+            part.add_(update, alpha=-rate * stretch(part))
+
+    def _moment(self, matrix: Tensor) -> Tensor:
+        memory = self.state[matrix]
+        if not memory:
+            memory["momentum_buffer"] = torch.zeros_like(matrix)
+        moment: Tensor = memory["momentum_buffer"]
+        return moment
+
+    def _orthogonal(self, updates: Sequence[Tensor]) -> list[Tensor]:
+        """The nearest orthogonal matrix to each of them, at their own shapes."""
+        tall = [update.size(0) > update.size(1) for update in updates]
+        wide = torch.stack(
+            [u.bfloat16().mT if t else u.bfloat16() for u, t in zip(updates, tall, strict=True)]
+        )
+        done = torch.cat(self.hands.map(orthogonalise, wide.chunk(self.hands.count)))
+        return [o.mT if t else o for o, t in zip(done, tall, strict=True)]
+
+
+def stretch(matrix: Tensor) -> float:
+    """How much longer the update of a tall matrix is. (rows, columns) → at least 1"""
+    return math.sqrt(max(1.0, matrix.size(0) / matrix.size(1)))
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Sets all singular values of each matrix to about 1, and leaves its directions as they are.
+
+    (n, rows, columns) with rows ≤ columns → the same. Newton-Schulz iterations: a polynomial of the matrix,
+    X ← aX + (bXXᵀ + c(XXᵀ)²)X, is the same polynomial of each singular value, and these (Amsel et al. 2025,
+    "The Polar Express", algorithm 1) lift what is small as fast as possible. Half precision is enough.
+    """
+    x: Tensor = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) * SAFELY + 1e-7)
+    for a, b, c in POLAR_EXPRESS:
+        gram = x @ x.mT  # (n, rows, rows)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 def make_optimizers(
-    model: LanguageModel, config: TrainingConfig, muon: Callable[..., Optimizer] = HeadwiseMuon
+    model: LanguageModel, config: TrainingConfig, hands: Hands | None = None, muon: type[Muon] = Muon
 ) -> tuple[Optimizer, ...]:
     """The optimisers that together train every parameter of the model exactly once.
 
     AdamW (Loshchilov and Hutter 2019) or Adam (Kingma and Ba 2015) for everything, or Muon (Jordan et al.
     2024) for the matrices inside the blocks: it makes each update orthogonal, so that it moves all directions
-    equally far. A bigram model has no such matrix, and is trained by AdamW alone. muon: makes Muon, called as
-    HeadwiseMuon is.
+    equally far. A bigram model has no such matrix, and is trained by AdamW alone. muon: which kind.
     """
     named = dict(model.named_parameters())
     inside = {n: p for n, p in named.items() if p.dim() == 2 and n not in TABLES and not n.endswith(ROUTER)}
     if config.optimizer == "muon" and inside:
         return _remember_rates(
-            _muon(inside, config, muon), _adamw(named.keys() - inside.keys(), named, config)
+            _muon(inside, config, hands or Hands(1), muon),
+            _adamw(named.keys() - inside.keys(), named, config),
         )
     return _remember_rates(_adamw(named, named, config))
 
@@ -96,16 +148,15 @@ def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingCo
     return kind(groups.values(), betas=(0.9, config.beta2), eps=EPSILON, fused=True)
 
 
-def _muon(inside: Mapping[str, Tensor], config: TrainingConfig, muon: Callable[..., Optimizer]) -> Optimizer:
+def _muon(inside: Mapping[str, Tensor], config: TrainingConfig, hands: Hands, muon: type[Muon]) -> Muon:
     """Muon for the matrices inside the blocks; the four gates of an LSTM are fused as well."""
     parts = {name: 3 if name.endswith("c_attn.weight") else 4 if "rnn." in name else 1 for name in inside}
     return muon(
-        {inside[name]: count for name, count in parts.items() if count > 1},
-        [inside[name] for name, count in parts.items() if count == 1],
+        {inside[name]: count for name, count in parts.items()},
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         momentum=MUON_MOMENTUM,
-        ns_steps=NEWTON_SCHULZ_STEPS,
+        hands=hands,
     )
 
 

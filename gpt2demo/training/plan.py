@@ -99,10 +99,10 @@ def command_for(plan: RunPlan, out: str) -> str:
         ("--threads", training.threads, usual.threads),
         ("--sample-prompt", training.sample_prompt, usual.sample_prompt),
         ("--snapshot-megabytes", training.snapshot_megabytes, usual.snapshot_megabytes),
-        ("--precision", training.precision, usual.precision),
     ):
         if value != expected:
             words += [option, value]
+    words += ["--precision", training.precision]  # the usual one depends on the machine
     words += ["--gradient-checkpointing"] * training.gradient_checkpointing
     words += ["--quantization-aware"] * training.quantization_aware
     words += ["--seed", training.seed, "--out", out]

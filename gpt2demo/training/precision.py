@@ -55,5 +55,6 @@ def computing_in(model: LanguageModel, config: TrainingConfig) -> Iterator[None]
         if config.quantization_aware:
             stack.enter_context(fake_quantization(model))
         if config.precision in HALVES:
-            stack.enter_context(torch.autocast(device.type, HALVES[config.precision]))
+            # each weight is used once, so there is nothing to remember
+            stack.enter_context(torch.autocast(device.type, HALVES[config.precision], cache_enabled=False))
         yield

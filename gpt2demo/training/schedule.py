@@ -4,21 +4,23 @@ import math
 from collections.abc import Sequence
 
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.course import Course
 
 LAST_FALL = 0.2  # of the steps after the rise, in which the rate falls by "wsd" (Hu et al. 2024, MiniCPM)
 
 
-def learning_rate_share(step: int, steps: int, config: TrainingConfig) -> float:
+def learning_rate_share(step: int, course: Course, config: TrainingConfig) -> float:
     """Which share of the highest learning rate step number `step` uses: first a rise, then a fall.
 
-    A pure function of the step, so that a resumed run goes on exactly where it was. The fall is a half
-    cosine (Loshchilov and Hutter 2017, equation 5), a straight line, such a line at the end only ("wsd":
-    warmup, stable, decay), or there is none ("constant"). step: 0 … steps - 1. → 0 … 1
+    A pure function of the step and the course, so that a resumed run goes on exactly where it was. The fall
+    is a half cosine (Loshchilov and Hutter 2017, equation 5), a straight line, such a line at the end only
+    ("wsd": warmup, stable, decay), or there is none ("constant"). → 0 … 1
     """
-    rise = round(config.warmup * steps)
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    fallen = (step - rise) / max(1, steps - rise)  # 0 at the top, 1 after the last step
+    done = course.done(step)
+    if done < config.warmup:
+        one = 1 / course.first_plan  # or the first step would do nothing
+        return (done + one) / (config.warmup + one)
+    fallen = (done - config.warmup) / (1 - config.warmup)  # 0 at the top, 1 after the last step
     height = {
         "cosine": 0.5 * (1 + math.cos(math.pi * fallen)),
         "linear": 1 - fallen,

@@ -5,8 +5,7 @@ borrows the rest of a block only while it computes that block (Rajbhandari et al
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.weights import load_gpt2_tensors
 from gpt2demo.training.files import read_tensors
-from gpt2demo.training.optimizers import HeadwiseMuon, load_optimizer_tensors
+from gpt2demo.training.optimizers import Muon, load_optimizer_tensors, stretch
 
 WEIGHTS, MEMORY = "weights.", "optimizer."  # how the two kinds of tensors are called in a checkpoint
 
@@ -44,7 +43,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def part_like(tensor: Tensor, like: DTensor) -> DTensor:
+def part_like(tensor: Tensor, like: Any) -> DTensor:
     """A tensor that every process has, parted as another is."""
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
@@ -63,57 +62,35 @@ def gather(model: LanguageModel, *, keep: bool) -> LanguageModel:
     return made
 
 
-class ShardedMuon(Optimizer):
+class ShardedMuon(Muon):
     """Muon for matrices that are spread over processes.
 
-    The momentum is spread like the matrix. To make an update orthogonal one has to see all of it: so it is
-    gathered, matrix by matrix, every process turns it in the same way, and each applies its own rows.
+    The momentum is spread like the matrices. To make an update orthogonal one has to see all of it: so it is
+    gathered, every process turns it in the same way, and each changes its own rows.
     """
 
-    def __init__(self, fused: Mapping[Tensor, int], others: Sequence[Tensor], **settings: Any) -> None:
-        """The same as HeadwiseMuon's: fused matrices, each with the number of matrices that it is."""
-        self.counts = [*fused.values(), *(1 for _ in others)]
-        super().__init__([*fused, *others], settings)
+    def _update(self, matrices: list[Tensor], rate: float, momentum: float, decay: float) -> None:
+        parts = [part for p in matrices for part in self._wish(p, momentum).chunk(self.counts[p])]
+        turned = iter(self._orthogonal(parts))
+        for matrix in matrices:
+            several = [next(turned) for _ in range(self.counts[matrix])]
+            change = part_like(torch.cat(several), matrix).to_local()
+            own = matrix.to_local()  # type: ignore[attr-defined]
+            own.mul_(1 - rate * decay).add_(change, alpha=-rate * stretch(several[0]))
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One update of every matrix."""
-        (group,) = self.param_groups
-        momentum, rate = group["momentum"], group["lr"]
-        for matrix, count in zip(group["params"], self.counts, strict=True):
-            memory = self.state[matrix]
-            if not memory:
-                memory["momentum_buffer"] = torch.zeros_like(matrix)
-            gradient, buffer = matrix.grad.to_local(), memory["momentum_buffer"].to_local()  # some rows each
-            buffer.lerp_(gradient, 1 - momentum)
-            wish = DTensor.from_local(
-                gradient.lerp(buffer, momentum),
-                matrix.device_mesh,
-                matrix.placements,
-                shape=matrix.shape,
-                stride=matrix.stride(),
-            )
-            change = part_like(_muon_step(wish.full_tensor(), count, group), matrix)
-            matrix.to_local().mul_(1 - rate * group["weight_decay"]).add_(change.to_local())
-
-
-def _muon_step(wish: Tensor, count: int, group: Mapping[str, Any]) -> Tensor:
-    """What the Muon of one process would add to a matrix, or to `count` of them in one. → as large as wish
-
-    It is asked what it makes of a matrix of zeros; momentum and decay were seen to before.
-    """
-    matrix = torch.nn.Parameter(torch.zeros_like(wish))
-    muon = HeadwiseMuon(
-        {matrix: count} if count > 1 else {},
-        [] if count > 1 else [matrix],
-        lr=group["lr"],
-        ns_steps=group["ns_steps"],
-        momentum=0.0,
-        weight_decay=0.0,
-    )
-    matrix.grad = wish
-    muon.step()
-    return matrix.detach()
+    def _wish(self, matrix: Any, momentum: float) -> Tensor:
+        """Where the whole matrix should go: Nesterov's momentum, of which every process reckons its rows."""
+        moment: Any = self._moment(matrix)
+        gradient, rows = matrix.grad.to_local(), moment.to_local()
+        rows.lerp_(gradient, 1 - momentum)
+        wish = DTensor.from_local(
+            gradient.lerp(rows, momentum),
+            matrix.device_mesh,
+            matrix.placements,
+            shape=matrix.shape,
+            stride=matrix.stride(),
+        )
+        return wish.full_tensor()
 
 
 def write(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]) -> None:
@@ -153,7 +130,7 @@ def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *,
         for name, value in tensors.items()
         if name.startswith(MEMORY)
     }
-    load_optimizer_tensors(optimizers, memory if together else parted(memory, optimizers))
+    load_optimizer_tensors(optimizers, memory)
 
 
 def _weights(model: LanguageModel) -> dict[str, Tensor]:
@@ -164,14 +141,11 @@ def _weights(model: LanguageModel) -> dict[str, Tensor]:
     return state
 
 
-def read_whole(
-    folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def read_whole(folder: Path, model: LanguageModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Reads a checkpoint of whole tensors for a sharded training. → weights, the optimisers' memories"""
     plain = make_model(model.config)
     load_gpt2_tensors(plain, read_tensors(folder / "weights.safetensors"))
-    memory = read_tensors(folder / "optimizer.safetensors")
-    return dict(plain.state_dict()), joined(memory, optimizers)
+    return dict(plain.state_dict()), read_tensors(folder / "optimizer.safetensors")
 
 
 def parameter_of(name: str, optimizers: Sequence[Optimizer]) -> Tensor:
@@ -180,41 +154,3 @@ def parameter_of(name: str, optimizers: Sequence[Optimizer]) -> Tensor:
     parameters = [p for group in optimizers[int(number)].param_groups for p in group["params"]]
     found: Tensor = parameters[int(index)]
     return found
-
-
-def joined(memory: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """Memories as HeadwiseMuon has them, one for each part of a fused matrix → as ShardedMuon has them."""
-    found = dict(memory)
-    for number, optimizer in enumerate(optimizers):
-        if isinstance(optimizer, ShardedMuon) and f"{number}.0.momentum_buffer" in memory:
-            names = _names(number, sum(optimizer.counts))
-            buffers = [found.pop(name) for name in names]
-            for name, (begin, end) in zip(names, _places(optimizer.counts), strict=False):
-                found[name] = torch.cat(buffers[begin:end])
-    return found
-
-
-def parted(memory: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """The other way round."""
-    found = dict(memory)
-    for number, optimizer in enumerate(optimizers):
-        if isinstance(optimizer, HeadwiseMuon) and f"{number}.0.momentum_buffer" in memory:
-            buffers = {
-                int(name.split(".")[1]): found.pop(name) for name in memory if name.startswith(f"{number}.")
-            }
-            counts = [len(parts) for parts in optimizer.parts]
-            parts = [
-                part
-                for i in sorted(buffers)
-                for part in buffers[i].chunk(counts[i] if i < len(counts) else 1)
-            ]
-            found |= zip(_names(number, len(parts)), parts, strict=True)
-    return found
-
-
-def _names(number: int, count: int) -> list[str]:
-    return [f"{number}.{index}.momentum_buffer" for index in range(count)]
-
-
-def _places(counts: Sequence[int]) -> list[tuple[int, int]]:
-    return list(pairwise(accumulate(counts, initial=0)))

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
-from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.config import TrainingConfig, hands_for, threads_for_products
+from gpt2demo.training.hands import Hands
 from gpt2demo.training.optimizers import make_optimizers
 from gpt2demo.training.precision import device_for
 
@@ -47,9 +49,13 @@ class Team:
         """Where this process computes."""
         return device_for(precision)
 
-    def threads(self, wanted: int) -> int:
-        """How many processor threads this process uses, of those that the run may use on a machine."""
-        return wanted
+    def hands(self, model: GPT2Config, config: TrainingConfig) -> int:
+        """How many threads read a part of the batch each."""
+        return hands_for(model, config)
+
+    def threads(self, model: GPT2Config, config: TrainingConfig) -> int:
+        """How many threads share out each product of matrices."""
+        return threads_for_products(model, config)
 
     @property
     def processes(self) -> str | int:
@@ -60,9 +66,9 @@ class Team:
         """Makes the model one that all train together."""
         return model
 
-    def optimizers(self, model: LanguageModel, config: TrainingConfig) -> tuple[Optimizer, ...]:
+    def optimizers(self, model: LanguageModel, config: TrainingConfig, hands: Hands) -> tuple[Optimizer, ...]:
         """The optimisers for a model that was wrapped."""
-        return make_optimizers(model, config)
+        return make_optimizers(model, config, hands)
 
     def seed(self, seed: int) -> int:
         """A seed for dropout: no two processes drop the same."""

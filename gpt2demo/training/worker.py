@@ -114,10 +114,10 @@ class Worker:
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
         self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
-        torch.set_num_threads(self.team.threads(config.threads))
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
         model = self.folder.first_model(config.seed).to(self.team.device(config.precision))
+        torch.set_num_threads(self.team.threads(model.config, config))
         state = new_state(model, config, self.team)
         self._resume(state)
         steps = self._plan(model.config, data, config)

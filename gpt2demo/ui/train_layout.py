@@ -8,6 +8,7 @@ import gradio as gr
 from gpt2demo.model.config import PRESETS
 from gpt2demo.text.documents import ENCODINGS
 from gpt2demo.text.samples import SampleText
+from gpt2demo.training.config import usual_precision
 from gpt2demo.ui.components import (
     HeadGrid,
     Number,
@@ -191,7 +192,7 @@ class FormLayout:
                 )
             self.precision = gr.Radio(
                 list(words.PRECISIONS),
-                value="fp32",
+                value=usual_precision(),
                 label=words.PRECISION,
                 info=words.PRECISION_INFO,
                 elem_id="train-precision",

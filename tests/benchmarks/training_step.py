@@ -9,6 +9,7 @@ line is one JSON object.
 import argparse
 import json
 import time
+from dataclasses import replace
 
 import torch
 
@@ -69,8 +70,9 @@ def _size(name, options):
             f"{name:6} {knob:20} {speed:9,.0f} tokens/s ({speed / facts['fp32']['tokens_per_second']:.2f}×)"
         )
         if knob in KNOBS:
-            measured = measure_memory(model, trainings[knob]).allocated
-            row |= {"peak_bytes": measured, "predicted_bytes": planned_memory(model, trainings[knob]).peak}
+            one = replace(trainings[knob], threads=1)
+            measured = measure_memory(model, one).allocated
+            row |= {"peak_bytes": measured, "predicted_bytes": planned_memory(model, one).peak}
             line += f"  peak {measured / 1e6:7.1f} MB, predicted {row['predicted_bytes'] / 1e6:7.1f} MB"
         print(line)
     return facts

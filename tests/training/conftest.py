@@ -68,7 +68,8 @@ def make_config(shape: GPT2Config) -> MakeConfig:
 
     def make(optimizer: str = "adamw", **changes: Any) -> TrainingConfig:
         budget = {} if "minutes" in changes else {"steps": 24}
-        return recipe(optimizer, shape, **budget | {"batch_size": 4, "threads": 1, "seed": 7} | changes)
+        usual = {"batch_size": 4, "threads": 1, "seed": 7, "precision": "fp32"}
+        return recipe(optimizer, shape, **budget | usual | changes)
 
     return make
 

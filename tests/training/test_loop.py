@@ -14,6 +14,7 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import IGNORED, Rows, TokenData, batch, encode_corpus, size
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training import loop
+from gpt2demo.training.course import Course
 from gpt2demo.training.loop import cross_entropy, evaluate, new_state, train
 from gpt2demo.training.schedule import learning_rate_share
 
@@ -261,7 +262,7 @@ def test_no_update_is_made_with_what_is_not_a_number(poison, optimizer, make_con
     assert all(torch.equal(before[n].nan_to_num(7.5), after[n].nan_to_num(7.5)) for n in before)
     assert state.step == 5 and state.tokens == 5 * 64
     sentence = str(caught.value)
-    rate = 0.02 * learning_rate_share(5, 24, config)
+    rate = 0.02 * learning_rate_share(5, Course(24), config)
     assert (
         sentence.startswith("At step 5 the loss became ") and f"at the learning rate {rate:.3g}." in sentence
     )

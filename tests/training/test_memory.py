@@ -37,6 +37,7 @@ CASES = [
     {"optimizer": "adamw"},
     {"dropout": 0.1},
     {"precision": "bf16"},
+    {"activation": "gelu", "precision": "bf16"},
     {"precision": "bf16", "dropout": 0.1, "quantization_aware": True},
     {"gradient_checkpointing": True},
     {"gradient_checkpointing": True, "dropout": 0.1, "optimizer": "adamw"},
@@ -97,5 +98,5 @@ def test_what_each_knob_is_for():
     calm = dataclasses.replace(model, dropout=0.0)
     without = memory_by_part(calm, **usual)
     assert without.activations < 0.5 * plain.activations  # then attention keeps none of its T × T weights
-    assert memory_by_part(calm, **usual, precision="bf16").activations < 0.65 * without.activations
+    assert memory_by_part(calm, **usual, precision="bf16").activations < 0.7 * without.activations
     assert memory_by_part(model, batch_size=8, length=1_024).activations == 2 * plain.activations

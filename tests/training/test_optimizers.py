@@ -1,14 +1,23 @@
 """Both optimisers train every parameter exactly once, and give back what they remember."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.training.loop import new_state
-from gpt2demo.training.optimizers import load_optimizer_tensors, optimizer_tensors, set_learning_rate
+from gpt2demo.training.optimizers import (
+    MUON_MOMENTUM,
+    POLAR_EXPRESS,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    orthogonalise,
+    set_learning_rate,
+)
 
 
 def learn(state, steps, seed=0):
@@ -69,19 +78,59 @@ def test_muon_trains_the_matrices_inside_the_blocks_and_nothing_else(make_config
     assert set(trained_by(adamw, state.model)) == {"wte.weight", "wpe.weight"} | others
 
 
-def test_queries_keys_and_values_are_three_matrices_to_muon(make_config, make_state):
-    state = make_state(make_config("muon"))
-    whole = state.model.h[0].attn.c_attn.weight
-    apart = [torch.nn.Parameter(part.detach().clone()) for part in whole.chunk(3)]
-    group = state.optimizers[0].param_groups[0]
-    names = ("lr", "weight_decay", "momentum", "ns_steps")
-    reference = torch.optim.Muon(apart, **{name: group[name] for name in names})
-    for _ in range(3):
-        learn(state, 1)
-        for part, gradient in zip(apart, whole.grad.chunk(3), strict=True):
-            part.grad = gradient.clone()
-        reference.step()
-    assert torch.equal(whole, torch.cat(apart))
+def test_muon_sets_every_singular_value_to_about_one_and_keeps_the_directions():
+    chance = torch.Generator().manual_seed(3)
+    left, right = (torch.linalg.qr(torch.randn(4, n, 32, generator=chance)).Q for n in (32, 96))
+    values = torch.logspace(0, -2, 32)  # as long as 1 and as short as 0.01
+    found = orthogonalise((left * values @ right.mT).bfloat16()).float()
+    diagonal = left.mT @ found @ right  # (4, 32, 32)
+    lengths = diagonal.diagonal(dim1=-2, dim2=-1)
+    assert lengths.min() > 0.1
+    assert lengths.max() < 2
+    assert lengths.mean() == pytest.approx(1.1, abs=0.2)
+    assert (diagonal - torch.diag_embed(lengths)).abs().max() < 0.1
+
+
+def test_the_polynomials_lift_what_is_small_and_let_nothing_grow_without_end():
+    x = torch.logspace(-2.5, 0, 20_000, dtype=torch.float64)
+    for a, b, c in POLAR_EXPRESS:
+        x = a * x + b * x**3 + c * x**5
+    assert x.min() > 0.15  # fifty times the smallest that went in
+    assert x.max() < 1.9
+    assert x.mean() == pytest.approx(1.1, abs=0.05)
+
+
+def one_by_one(matrices, gradients, moments, *, lr, momentum, weight_decay):
+    """Muon as it is written down (Jordan et al. 2024), a matrix at a time."""
+    for matrix, gradient, moment in zip(matrices, gradients, moments, strict=True):
+        moment.lerp_(gradient, 1 - momentum)
+        wish = gradient.lerp(moment, momentum).bfloat16()
+        tall = wish.size(0) > wish.size(1)
+        [update] = orthogonalise((wish.mT if tall else wish)[None])
+        matrix.mul_(1 - lr * weight_decay)
+        longer = max(1.0, matrix.size(0) / matrix.size(1)) ** 0.5
+        matrix.add_(update.mT if tall else update, alpha=-lr * longer)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_muon_in_stacks_is_muon_matrix_by_matrix_and_queries_keys_values_are_three(
+    shape, make_config, threads, monkeypatch
+):
+    monkeypatch.setattr("gpt2demo.training.optimizers.BUNDLE", 8_000)  # several stacks of one size
+    config = make_config("muon", threads=threads, weight_decay=0.1)
+    state = new_state(GPT2(replace(shape, dropout=0.0)), config)
+    settings = {"lr": config.learning_rate, "momentum": MUON_MOMENTUM, "weight_decay": 0.1}
+    named = dict(state.model.named_parameters())
+    names = [n for n, p in named.items() if p.dim() == 2 and n.startswith("h.")]
+    apart = {n: [c.detach().clone() for c in named[n].chunk(3 if "c_attn" in n else 1)] for n in names}
+    moments = {n: [torch.zeros_like(part) for part in apart[n]] for n in names}
+    for step in range(3):
+        learn(state, 1, seed=step)
+        for name in names:
+            gradients = named[name].grad.chunk(len(apart[name]))
+            one_by_one(apart[name], gradients, moments[name], **settings)
+    for name in names:
+        torch.testing.assert_close(named[name], torch.cat(apart[name]), rtol=0, atol=3e-3)
 
 
 def test_vectors_do_not_decay(config, make_state):

@@ -103,8 +103,8 @@ SEED = "Seed"
 SEED_INFO = "The same seed on the same machine gives the same run, to the last digit."
 PRECISION = "Bits of a number while it computes (precision)"
 PRECISION_INFO = (
-    "32: exact. bf16: half the room for what is in between, and quicker from Mini on; weights stay exact. "
-    "fp16: the same for graphics cards."
+    "32: exact. bf16: half the room for what is in between, and quicker where the processor knows such "
+    "numbers, as it does where this is chosen already; weights stay exact. fp16: the same for graphics cards."
 )
 PRECISIONS = (("32", "fp32"), ("16 (bf16)", "bf16"), ("16 (fp16)", "fp16"))
 KNOBS_LABEL = "Less room, other numbers"
