@@ -4,7 +4,7 @@ import json
 
 from gpt2demo.__main__ import parser
 from gpt2demo.commands.shape import shape_of
-from tests.benchmarks import quantization, training_step, variants
+from tests.benchmarks import kills, quantization, training_step, variants
 
 
 def last_line(capsys):
@@ -46,3 +46,10 @@ def test_every_variant_of_the_table_is_one_that_can_be_built():
     for options in variants.VARIANTS.values():
         given = parser().parse_args(["train", "--preset", "nano", *options])
         assert shape_of(given, 65).vocab_size == 65
+
+
+def test_kills_say_what_came_of_them(capsys):
+    kills.main("--kills 2 --per-run 1 --steps 40".split())
+    facts = last_line(capsys)
+    assert facts["kills"] == facts["runs"] == 2 and facts["differences"] == []
+    assert facts["steps compared"] == 2 * 41

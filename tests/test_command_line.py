@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -240,6 +241,9 @@ def test_an_earlier_step_can_be_asked_for(run, capfd):
         ("generate --model RUN --prompt Z", "Z"),
         ("inspect --model RUN --text é --out x.npz", "é"),
         ("train --text FOX --steps 0 --out y", "steps is 0"),
+        ("train RUN --slower", "did not diverge"),
+        ("train nowhere --slower", "no run in nowhere"),
+        ("train --text FOX --slower --out y", "no run"),
         ("train --text FOX --context 5000 --out y", "n_positions is 5000"),
         ("train --text FOX --out RUN", "not empty"),
         ("train --text FOX --precision fp16 --out y", "precision is 'fp16', but this machine has no GPU"),
@@ -260,6 +264,18 @@ def test_mistakes_are_told_in_sentences(run, tmp_path, monkeypatch, capsys, word
     told = capsys.readouterr().err
     assert says in told and "Traceback" not in told
     assert not any(tmp_path.iterdir()), "a refused command leaves nothing behind"
+
+
+def test_a_run_that_diverged_is_trained_slower(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    again = RunFolder(tmp_path / "run")
+    shutil.rmtree(again.path / "checkpoints")
+    again.journal().tell(state="failed", diverged_at=7)
+    assert main(["train", str(again.path), "--slower"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 10
+    usual, slower = (folder.journal().steps() for folder in (RunFolder(run), again))
+    assert [r.learning_rate for r in slower] == pytest.approx([r.learning_rate / 10 for r in usual])
+    assert len(slower) == 11 and slower[9].train_loss > usual[9].train_loss
 
 
 def test_a_run_that_is_trained_elsewhere_is_left_alone(run, capsys):

@@ -26,6 +26,7 @@ from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.training.messages import sums
 from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
+from gpt2demo.training.slower import go_slower
 from gpt2demo.training.team import Team
 from gpt2demo.training.worker import Worker, obey_signals
 
@@ -41,6 +42,11 @@ def add_train(command: argparse.ArgumentParser) -> None:
         "interrupted: `train RUN`. The last line printed is one JSON object with the results."
     )
     command.add_argument("run", nargs="?", metavar="RUN", help="the folder of a run to continue")
+    command.add_argument(
+        "--slower",
+        action="store_true",
+        help="continue a run that diverged, from before it went wrong, with a tenth of its learning rate",
+    )
     command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
     command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
@@ -145,10 +151,7 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 def _train(options: argparse.Namespace) -> None:
     with processes(shard=options.shard) as team:
-        if isinstance(team, Processes):
-            folder = _common_folder(options, team)
-        else:
-            folder = RunFolder(Path(options.run)) if options.run else new_run(options)
+        folder = _folder(options, team)
         if isinstance(team, Processes) and team.rank:
             follower = Follower(folder, team)
             obey_signals(follower.terminate)
@@ -159,13 +162,16 @@ def _train(options: argparse.Namespace) -> None:
         leave()
 
 
-def _common_folder(options: argparse.Namespace, team: Processes) -> RunFolder:
-    """The run that several processes train; the first one makes it, if it is new."""
+def _folder(options: argparse.Namespace, team: Team) -> RunFolder:
+    """The run to train. Of several processes the first one makes it, if it is new."""
     folder = RunFolder(Path(options.run or options.out or ""))
-    if not options.run and team.rank == 0:
-        new_run(options)
-    sums(0)  # which waits until all are here
-    team.check(folder)
+    if team.rank == 0 and options.slower:
+        go_slower(RunFolder(Path(options.run or "")))
+    if team.rank == 0 and not options.run:
+        folder = new_run(options)
+    if isinstance(team, Processes):
+        sums(0)  # which waits until all are here
+        team.check(folder)
     return folder
 
 

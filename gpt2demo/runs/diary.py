@@ -14,6 +14,7 @@ from typing import Any
 
 from gpt2demo.errors import FileError, is_number
 from gpt2demo.training.config import MAX_STEPS
+from gpt2demo.training.course import CORRECTIONS
 from gpt2demo.training.journal import STEP_COLUMNS, Journal, RunStatus, Sample
 from gpt2demo.training.loop import TrainStep
 
@@ -22,6 +23,7 @@ MAX_TEXT = 20_000  # characters of a sample
 MAX_SENTENCE = 1_000  # characters of an event or a message
 MAX_SAMPLES = 1_000
 MAX_EVENTS = 10_000
+MAX_SLOWER = 100  # times that a run can have gone on with a tenth of its learning rate
 SECONDS = 20.0  # that reading may take
 ENDED = ("done", "stopped", "failed")  # states that a run keeps when it is moved
 # All that a diary's tables and its index may be: plain columns. Nothing that computes, checks or triggers.
@@ -120,6 +122,27 @@ def _planned(value: object) -> int:
     return _whole(value)
 
 
+def _steps(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > MAX_SLOWER:
+        raise ValueError(f"{ascii(value)[:40]} in it is no list of steps")
+    return tuple(_whole(step) for step in value)
+
+
+def _course(value: object) -> list[tuple[int, float, int]]:
+    """The legs of a run's course, each beginning after the one before it."""
+    if not isinstance(value, list) or len(value) > 2 * CORRECTIONS:
+        raise ValueError("its course is no list of legs")
+    legs = []
+    for leg in value:
+        if not isinstance(leg, list) or len(leg) != 3 or not 0 <= _number(leg[1]) <= 1:
+            raise ValueError("a leg of its course is not three numbers")
+        legs.append((_whole(leg[0]), _number(leg[1]), _planned(leg[2])))
+    starts = [step for step, _, _ in legs]
+    if starts != sorted(set(starts)) or starts[:1] not in ([], [0]) or any(a > b for a, _, b in legs):
+        raise ValueError("the legs of its course do not follow each other")
+    return legs
+
+
 def _number(value: object) -> float:
     if not is_number(value) or not math.isfinite(float(value)):
         raise ValueError(f"{ascii(value)[:40]} in it is no number")
@@ -140,6 +163,9 @@ def _status(stored: dict[Any, Any]) -> RunStatus:
         "checkpoint_step": _whole,
         "final_val_loss": _number,
         "final_val_tokens": _whole,
+        "diverged_at": _whole,
+        "slower": _steps,
+        "course": _course,
     }
     values = {name: _fact(stored[name]) for name in ("state", *checks) if name in stored}
     kept = {name: check(values[name]) for name, check in checks.items() if values.get(name) is not None}

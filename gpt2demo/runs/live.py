@@ -112,6 +112,9 @@ def _status(
         "learning_rate": last.learning_rate if last else None,
         "parameters": count_parameters(folder.config()),
         "checkpoint_step": status.checkpoint_step,
+        "unsaved": status.unsaved,
+        "diverged_at": status.diverged_at,
+        "slower": list(status.slower),
     }
 
 

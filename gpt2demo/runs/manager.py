@@ -17,6 +17,7 @@ from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.plan import RunPlan
+from gpt2demo.training.slower import go_slower
 
 MOST_WAITING = 30
 ENDED = ("done", "paused", "stopped", "failed")
@@ -129,6 +130,20 @@ class RunManager:
             self._promote()
 
     resume = start
+
+    def resume_slower(self, owner: str, id: str) -> None:
+        """Lets a run that diverged go on with a tenth of its learning rate: see `go_slower`."""
+        with self._lock:
+            entry = self.store.check_owner(owner, id)
+            if entry.place is not None:
+                raise BusyError(
+                    "This run is still in the queue.",
+                    "Only a run at rest can go on slower.",
+                    "Wait a moment, and try again.",
+                )
+            self._check_admission(entry.owner)
+            go_slower(self.store.folder(id))
+            self.start(owner, id)
 
     def pause(self, owner: str, id: str) -> None:
         """Lets a run save and rest; it can go on later. Does nothing to a run that is at rest."""
@@ -246,6 +261,7 @@ class RunManager:
         if alive:
             self._remind(entry, folder)
             return
+        too_large = self._workers.ran_out_of_memory(folder)
         reason = self._workers.farewell(folder)
         if status.state in ("done", "failed"):
             self._leave(entry)
@@ -254,8 +270,15 @@ class RunManager:
         elif status.state in ENDED:  # Resume was pressed after the worker had decided to pause or stop
             _make_waiting(journal)
             self._launch(entry, folder)
+        elif too_large:  # another try would end in the same way
+            self._fail(entry, journal, f"The system ended the training. {too_large} {_kept(journal)}")
         else:
             self._replace(entry, folder, reason)
+
+    def _fail(self, entry: Entry, journal: Journal, message: str) -> None:
+        journal.add_event(message)
+        journal.tell(state="failed", message=message)
+        self._leave(entry)
 
     def _replace(self, entry: Entry, folder: RunFolder, reason: str) -> None:
         """Starts a new worker in place of one that was lost, once; again only after a newer checkpoint."""
@@ -268,9 +291,7 @@ class RunManager:
                 f"The training process ended unexpectedly again, at step {lost_at:,}{reason}. "
                 f"{_kept(journal)} Press Resume to try once more, or start a smaller run."
             )
-            journal.add_event(message)
-            journal.tell(state="failed", message=message)
-            self._leave(entry)
+            self._fail(entry, journal, message)
             return
         message = f"Interrupted at step {lost_at:,}; going on from step {max(0, saved_at):,}."
         journal.add_event(f"The training process ended unexpectedly{reason}. {message}")

@@ -9,13 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt2demo.training.config import ran_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal
 from gpt2demo.training.lock import is_held
+from gpt2demo.training.memory import free_memory, oom_kills
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 SLOW_STEPS = 4  # a worker may need so many to notice what is wanted
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once either way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What is known about the memory at the moment at which a worker was started."""
+
+    free: int  # bytes
+    oom_kills: int | None  # processes that the system had ended because memory ran out
 
 
 @dataclass(kw_only=True)
@@ -40,12 +50,14 @@ class Workers:
         self.stop_patience = stop_patience
         self.kill_patience = kill_patience
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._rooms: dict[str, Room] = {}
         self._urges: dict[str, Urge] = {}
 
     def launch(self, folder: RunFolder) -> int | None:
         """Starts the worker of a run. → its process number, or None if somebody trains the run already"""
         if is_held(folder.lock):
             return None
+        self._rooms[folder.path.name] = Room(free=free_memory(), oom_kills=oom_kills())
         path = os.pathsep.join(filter(None, (str(PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
         with (folder.path / "worker.log").open("ab") as output:
             process = subprocess.Popen(
@@ -66,10 +78,24 @@ class Workers:
         running = process.poll() is None if process else works_on(pid, folder.path)
         return running or is_held(folder.lock)
 
+    def ran_out_of_memory(self, folder: RunFolder) -> str:
+        """For a worker that has exited: what to say if the system ended it because memory ran out, or ''.
+
+        It was killed, and the system counts more such kills than when it was started.
+        """
+        process, room = self._processes.get(folder.path.name), self._rooms.get(folder.path.name)
+        kills = oom_kills()
+        if process is None or room is None or kills is None or room.oom_kills is None:
+            return ""
+        if process.returncode != -KILL or kills <= room.oom_kills:
+            return ""
+        return str(ran_out(folder.config(), folder.facts().training, free=room.free))
+
     def farewell(self, folder: RunFolder) -> str:
         """Forgets a worker that has exited. → why it did, as far as the system tells: ' (…)' or ''"""
         self.calm(folder)
         process = self._processes.pop(folder.path.name, None)
+        self._rooms.pop(folder.path.name, None)
         return reason(process.returncode if process else None, folder.path / "worker.log")
 
     def release(self) -> None:

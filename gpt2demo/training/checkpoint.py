@@ -55,7 +55,8 @@ def save(folder: Path, state: TrainingState) -> Path:
 
     Everything is written under another name first and renamed when it is on the disk, so a crash at any
     moment leaves the older checkpoints whole and no half of this one. A step is saved once: a whole one
-    of the same step stays as it is.
+    of the same step stays as it is. Raises OSError when the disk refuses, FileNotFoundError when the folder
+    around `folder` has gone; then the older checkpoints are as they were.
     """
     final = folder / f"step-{state.step:06d}"
     if final.is_dir() and _is_whole(final):
@@ -63,7 +64,25 @@ def save(folder: Path, state: TrainingState) -> Path:
     for unfinished in folder.glob("step-*.tmp"):  # by a worker that was killed while saving
         shutil.rmtree(unfinished, ignore_errors=True)
     temporary = final.with_suffix(".tmp")
-    temporary.mkdir(parents=True)
+    try:
+        _write(temporary, state)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+        raise
+    sync_folder(folder)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _write(temporary: Path, state: TrainingState) -> None:
+    """Writes all files of a checkpoint, and makes sure that they are on the disk."""
+    if not temporary.parent.is_dir():
+        temporary.parent.mkdir()
+        sync_folder(temporary.parent.parent)
+    temporary.mkdir()
     if state.team.sharded:
         state.team.save_shards(temporary, state)
     else:
@@ -82,19 +101,31 @@ def save(folder: Path, state: TrainingState) -> Path:
     )
     names = (*_shards(p.name for p in temporary.iterdir()), "state.json") if state.team.sharded else FILES
     write_json(temporary / MANIFEST, {name: _sums(temporary / name) for name in names})
-    sync_folder(temporary)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(temporary, final)
-    sync_folder(folder)
-    for old in _all(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
+
+
+def discard_after(folder: Path, step: int) -> None:
+    """Deletes the checkpoints of later steps, the newest first."""
+    for path in reversed(_all(folder)):
+        if step_of(path) > step:
+            shutil.rmtree(path)
+    if folder.is_dir():
+        sync_folder(folder)
+
+
+def whole_steps(folder: Path) -> tuple[int, ...]:
+    """The steps from which a run could go on, the newest first."""
+    return tuple(step_of(path) for path in reversed(_all(folder)) if _is_whole(path))
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint belongs to."""
+    return int(path.name.removeprefix("step-"))
 
 
 def _all(folder: Path) -> list[Path]:
     """All finished checkpoints, oldest first."""
     found = [p for p in folder.glob("step-*") if p.is_dir() and re.fullmatch(r"step-\d+", p.name)]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 def verify(path: Path) -> None:

@@ -18,6 +18,7 @@ MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 MAX_ACCUMULATION = 256
 HANDS_PARAMETERS = 30_000_000  # each hand holds gradients of its own: larger models share out each product
+PROCESS_SHARE = 1.3  # a process takes up to so many times its tensors (README, "Costs")
 OPTIMIZERS = ("adamw", "adam", "muon")
 DECAYS = ("cosine", "linear", "constant", "wsd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -233,15 +234,42 @@ def check_fits(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int
     Raises LimitError with the predicted need and the largest batch that fits.
     """
 
+    if planned_memory(model, training).peak > memory_bytes:
+        lent = f"This machine lends {_amount(memory_bytes)} to a run."
+        raise too_large(model, training, memory_bytes=memory_bytes, there=lent)
+
+
+def too_large(model: GPT2Config, training: TrainingConfig, *, memory_bytes: int, there: str) -> LimitError:
+    """What is said of a run that does not fit: what it needs, what there is, and the largest batch that fits.
+
+    there: the second sentence. The batch is one below the run's own that needs at most `memory_bytes`.
+    """
+
     def need(batch_size: int) -> int:
         return planned_memory(model, replace(training, batch_size=batch_size)).peak
 
-    if need(training.batch_size) <= memory_bytes:
-        return
     largest = bisect_right(range(1, training.batch_size), memory_bytes, key=need)
-    raise LimitError(
+    return LimitError(
         f"Training {count_parameters(model):,} parameters with batches of {training.batch_size} × "
-        f"{training.length} tokens needs about {need(training.batch_size) / 1e9:.1f} GB of memory.",
-        f"This machine lends {memory_bytes / 1e9:.1f} GB to a run.",
+        f"{training.length} tokens needs about {_amount(need(training.batch_size))} of memory.",
+        there,
         f"The largest batch that fits is {largest}." if largest >= 1 else "Choose a smaller model.",
     )
+
+
+def ran_out(model: GPT2Config, training: TrainingConfig, *, free: int) -> LimitError:
+    """What is said when memory ran out although the run had been let in. free: bytes when it began.
+
+    The advice leaves room for what a process takes besides its tensors.
+    """
+    there = f"{_amount(free)} were free when it began, and memory ran out."
+    refusal = too_large(model, training, memory_bytes=int(free / PROCESS_SHARE), there=there)
+    if planned_memory(model, training).peak > free / PROCESS_SHARE:
+        return refusal
+    half = max(1, training.batch_size // 2)
+    todo = f"Something else may have taken it: go on later, or begin anew with batches of {half}."
+    return LimitError(refusal.got, there, todo)
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -21,13 +21,27 @@ class Course:
     """The way from the first step to the last, which may be corrected while it is gone.
 
     With a budget in steps it is one straight leg. With a budget in time nobody knows how many steps fit into
-    it until it is over, so every now and then a new leg begins that ends when the time will. Where a run is at
-    a step depends on the legs alone: who knows them repeats the run exactly.
+    it until it is over, so every now and then a new leg begins, which ends when the time will. Where a run is
+    at a step depends on the legs alone: who knows them repeats the run exactly.
     """
 
-    def __init__(self, steps: int, *, seconds: float | None = None, legs: Iterable[Leg] = ()) -> None:
-        """steps: how many there are, or seem to be. seconds: the budget. legs: of an earlier shift."""
+    def __init__(
+        self,
+        steps: int,
+        *,
+        seconds: float | None = None,
+        legs: Iterable[Leg] = (),
+        gone_to: int = -1,
+        slower: Iterable[int] = (),
+    ) -> None:
+        """steps: how many there are, or seem to be. seconds: the budget.
+
+        legs: of an earlier shift, which came to the step `gone_to`: until there it is not corrected again.
+        slower: the steps from which on the learning rate is a tenth, and a tenth of that, after it diverged.
+        """
         self.legs = list(legs) or [Leg(0, 0.0, steps)]
+        self.gone_to = max(gone_to, self.legs[-1].step)
+        self.slower = tuple(slower)
         self.seconds = seconds
         self._marks: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
 
@@ -51,7 +65,7 @@ class Course:
 
         step: that was just made, the newest of all; elapsed: seconds of training until now.
         """
-        if self.seconds is None or step + 1 >= self.last:
+        if self.seconds is None or step + 1 >= self.last or step < self.gone_to:
             return False
         marked, then = self._marks[-1] if self._marks else (0, 0.0)
         if elapsed - then < self.seconds / CORRECTIONS or step <= marked:

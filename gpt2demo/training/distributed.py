@@ -5,6 +5,7 @@ the same update. The first process (rank 0) is the only one that keeps the diary
 anything; the others follow it, step by step.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,10 +25,11 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import mixed_seed
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.course import Course, Leg
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.hands import Hands
 from gpt2demo.training.loop import TrainingState
-from gpt2demo.training.messages import PATIENCE, all_same, spread, sums, telling_of_loss
+from gpt2demo.training.messages import PATIENCE, all_same, spread, spread_text, sums, telling_of_loss
 from gpt2demo.training.optimizers import load_optimizer_tensors, make_optimizers, optimizer_tensors
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.team import ALONE, Act, Record, Team, is_sharded, sharding
@@ -195,14 +197,27 @@ class Processes(Team):
         act, argument, _ = sums(0, 0, int(leaving))
         return act, argument
 
-    def leading(self, records: Iterable[Record], state: TrainingState, steps: int) -> Iterator[Record]:
-        """Tells before each step that it comes."""
-        self.tell(Act.GO_ON, steps)
+    def leading(self, records: Iterable[Record], state: TrainingState, course: Course) -> Iterator[Record]:
+        """Tells before each step that it comes, and when the course was corrected."""
+        known = self._tell_course(course)
+        self.tell(Act.GO_ON)
         self.meet(state)
         with telling_of_loss():
             for record in records:
                 yield record
-                self.tell(Act.GO_ON, steps)
+                if course.legs != known:
+                    known = self._tell_course(course)
+                self.tell(Act.GO_ON)
+
+    def _tell_course(self, course: Course) -> list[Leg]:
+        self.tell(Act.COURSE)
+        self.share_course(course)
+        return list(course.legs)
+
+    def share_course(self, course: Course) -> None:
+        """All are on the course of the first process."""
+        legs, slower = json.loads(spread_text(json.dumps([course.to_json(), course.slower])))
+        course.legs, course.slower = [Leg(*leg) for leg in legs], tuple(slower)
 
     def meet(self, state: TrainingState) -> None:
         """All stand where the first process stands."""
@@ -212,20 +227,11 @@ class Processes(Team):
         state.step, state.tokens = int(numbers[0]), int(numbers[1])
         state.elapsed, state.speed = numbers[2].item(), numbers[3].item()
 
-    def part_of(self, config: TrainingConfig, seconds: float) -> TrainingConfig:
+    def part_of(self, config: TrainingConfig) -> TrainingConfig:
         """A process's share of the rows: what is not tried out is how long the gradients travel."""
-        if self.rank == 0:
-            self.tell(Act.TRY_OUT, round(1_000 * seconds))
         rows = config.rows // self.size
         size = min(rows, config.batch_size)
         return replace(config, batch_size=size, accumulation=max(1, rows // size))
-
-    def slowest(self, steps: int) -> int:
-        """The fewest that anybody can make."""
-        number = torch.tensor([steps])
-        with telling_of_loss():
-            dist.all_reduce(number, dist.ReduceOp.MIN)
-        return int(number)
 
     # Weights and checkpoints
 
@@ -268,18 +274,15 @@ class Processes(Team):
     def take(self, state: TrainingState, weights: dict[str, Tensor], memory: dict[str, Tensor]) -> None:
         """Gives every process what the first has: {} and {} on the others. One tensor travels at a time."""
         own = dict(state.model.state_dict())
+        part = sharding().part_like if self.sharded else lambda tensor, like: tensor
         with telling_of_loss(), torch.no_grad():
             for name, tensor in spread(weights, self._device):
-                own[name].copy_(self._part(tensor, own[name]))
+                own[name].copy_(part(tensor, own[name]))
             taken = {}
             for name, tensor in spread(memory, self._device):
                 like = sharding().parameter_of(name, state.optimizers) if self.sharded else tensor
-                taken[name] = tensor if name.endswith(".step") else self._part(tensor, like)
+                taken[name] = tensor if name.endswith(".step") else part(tensor, like)
         load_optimizer_tensors(state.optimizers, taken)
-
-    def _part(self, tensor: Tensor, like: Tensor) -> Tensor:
-        part: Tensor = sharding().part_like(tensor, like) if self.sharded else tensor
-        return part
 
 
 def _check_shardable(folder: RunFolder, config: TrainingConfig) -> None:

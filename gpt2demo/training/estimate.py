@@ -127,7 +127,9 @@ def try_out(
     return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
 
 
-def plan_course(model: GPT2Config, training: TrainingConfig, data: TokenData) -> Course:
+def plan_course(
+    model: GPT2Config, training: TrainingConfig, data: TokenData, *, device: torch.device | None = None
+) -> Course:
     """The course of a run that is about to begin; minutes are turned into steps by trying out this machine.
 
     The trial takes a small part of the time, and need not be exact: the course is corrected on the way.
@@ -137,7 +139,7 @@ def plan_course(model: GPT2Config, training: TrainingConfig, data: TokenData) ->
         return Course(training.steps)
     seconds = 60 * training.minutes
     moment = min(CALIBRATION_SECONDS, seconds / CALIBRATIONS)
-    pace = try_out(model, training, data=data, seconds=moment)
+    pace = try_out(model, training, data=data, seconds=moment, device=device)
     return Course(pace.steps(seconds), seconds=seconds)
 
 

@@ -1,14 +1,15 @@
 """What every process but the first does: the same steps, and whatever the first one asks for."""
 
 import threading
+from contextlib import suppress
 from types import FrameType
 
 import torch
 
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.training.config import TrainingConfig
+from gpt2demo.training.course import Course
 from gpt2demo.training.distributed import Processes
-from gpt2demo.training.estimate import try_out
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.loop import TrainingState, evaluate, new_state, train
 from gpt2demo.training.messages import telling_of_loss
@@ -36,28 +37,23 @@ class Follower:
         model = self.folder.first_model(config.seed).to(team.device(config.precision))
         torch.set_num_threads(team.threads(model.config, config))
         state = new_state(model, config, team)
-        steps = self._obey(state, data, config)
+        course = Course(1)
+        self._obey(state, course, data, config)
         team.meet(state)
         with telling_of_loss():
-            for _ in train(state, data, config, steps=steps):
-                if not self._obey(state, data, config):
+            for _ in train(state, data, config, steps=course):
+                if not self._obey(state, course, data, config):
                     return
 
-    def _obey(self, state: TrainingState, data: TokenData, config: TrainingConfig) -> int:
-        """Does what the first process asks for, until the next step. → how many steps, 0: over"""
+    def _obey(self, state: TrainingState, course: Course, data: TokenData, config: TrainingConfig) -> bool:
+        """Does what the first process asks for, until the next step. → whether there is one"""
         team, saved = self.team, self.folder.path / "checkpoints"
         while True:
             act, argument = team.hear(leaving=self._terminated.is_set())
-            if act == Act.GO_ON:
-                return argument
-            if act == Act.LEAVE:
-                return 0
-            if act == Act.TRY_OUT:
-                assert config.minutes is not None
-                part = team.part_of(config, argument / 1_000)
-                device = team.device(config.precision)
-                pace = try_out(state.model.config, part, data=data, seconds=argument / 1_000, device=device)
-                team.slowest(pace.steps(60 * config.minutes))
+            if act in (Act.GO_ON, Act.LEAVE):
+                return act == Act.GO_ON
+            if act == Act.COURSE:
+                team.share_course(course)
             elif act == Act.LOAD:
                 team.load_shards(saved / f"step-{argument:06d}", state)
             elif act == Act.HAND_OUT:
@@ -65,6 +61,7 @@ class Follower:
             elif act == Act.GATHER:
                 team.whole(state.model)
             elif act == Act.SAVE:
-                team.save_shards(saved / f"step-{argument:06d}.tmp", state)
+                with suppress(OSError):  # the first process is told as well, and says so
+                    team.save_shards(saved / f"step-{argument:06d}.tmp", state)
             elif act == Act.MEASURE:
                 evaluate(state.model, data.validation, length=config.length, max_tokens=argument)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -43,11 +43,15 @@ class RunStatus:
     state: str = "waiting"
     wanted: str = "run"
     message: str = ""
-    steps_planned: int | None = None
+    steps_planned: int | None = None  # in a run with a budget in time, as many as seem to fit into it now
+    course: tuple[tuple[int, float, int], ...] = ()  # the legs of its Course
     heartbeat: float = 0.0  # seconds since 1970
     checkpoint_step: int | None = None  # the newest step that a crash cannot take away
     final_val_loss: float | None = None  # over the whole held-out text, once the run is done
     final_val_tokens: int | None = None
+    diverged_at: int | None = None  # the step whose numbers were no longer finite, if that ended the run
+    slower: tuple[int, ...] = ()  # the steps from which on the learning rate is a tenth, and a tenth of that
+    unsaved: str = ""  # what cannot be saved at the moment, and why; "": everything can
 
 
 class Journal:
@@ -158,18 +162,31 @@ class Journal:
 
     def tell(self, **facts: Any) -> None:
         """Sets fields of the run's status by name."""
-        unknown = set(facts) - {field.name for field in fields(RunStatus)}
-        if unknown:
-            raise ValueError(f"no such fields: {sorted(unknown)}")
         with self._connect() as db:
-            rows = [(name, json.dumps(value)) for name, value in facts.items()]
-            db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+            _tell(db, facts)
+
+    def rewind(self, step: int, **facts: Any) -> None:
+        """Strikes out what a run did from `step` on, and sets fields of its status, both or neither."""
+        with self._connect() as db:
+            db.execute("DELETE FROM steps WHERE step >= ?", (step,))
+            db.execute("DELETE FROM samples WHERE step > ?", (step,))
+            _tell(db, facts)
 
     def status(self) -> RunStatus:
         """How the run says it is doing. Whether somebody is really at work, `RunFolder.status` knows."""
         with self._connect() as db:
             rows = db.execute("SELECT name, value FROM facts").fetchall()
-        return RunStatus(**{name: json.loads(value) for name, value in rows})
+        facts = {name: json.loads(value) for name, value in rows}
+        course = tuple((step, done, last) for step, done, last in facts.get("course", ()))
+        return RunStatus(**facts | {"slower": tuple(facts.get("slower", ())), "course": course})
+
+
+def _tell(db: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
+    unknown = set(facts) - {field.name for field in fields(RunStatus)}
+    if unknown:
+        raise ValueError(f"no such fields: {sorted(unknown)}")
+    rows = [(name, json.dumps(value)) for name, value in facts.items()]
+    db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
 
 def _train_step(row: tuple[Any, ...]) -> TrainStep:

@@ -213,7 +213,7 @@ def _update(
             f"At step {state.step} the loss became {loss} with a gradient of length {norm} "
             f"at the learning rate {config.learning_rate * share:.3g}.",
             "The weights before this step were kept.",
-            f"Train again with a learning rate of {config.learning_rate / 10:.3g}.",
+            "Go on slower (--slower): from before it went wrong, with a tenth of the learning rate.",
         )
     if learn:
         set_learning_rate(state.optimizers, share)

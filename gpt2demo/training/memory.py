@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,6 +24,8 @@ with suppress(ImportError):  # Windows has none
 SHARE = 0.5  # of the machine's memory, for one run
 UNKNOWN = 8_000_000_000  # assumed where the system does not tell (Windows)
 CONTAINER = Path("/sys/fs/cgroup/memory.max")  # what a container may use of it, on Linux
+# Where Linux counts the processes that it ended for want of memory: in this container, on this machine.
+OOM_COUNTERS = (CONTAINER.with_name("memory.events"), Path("/proc/vmstat"))
 MEASURED_STEPS = 2  # in the second, the optimiser's memory is there from the beginning
 
 
@@ -45,6 +48,41 @@ def memory_for_a_run(container: Path = CONTAINER) -> int:
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         pass
     return int(SHARE * total)
+
+
+def free_memory() -> int:
+    """How many bytes this process could still take: the smallest of the limits that the system tells."""
+    limits = [1024 * kilobytes for kilobytes in _counts(Path("/proc/meminfo"), "MemAvailable:")]
+    with suppress(OSError, ValueError):
+        limits.append(int(CONTAINER.read_text()) - int(CONTAINER.with_name("memory.current").read_text()))
+    with suppress(OSError, NameError):
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            limits.append(most - taken)
+    return max(0, min(limits, default=memory_for_a_run()))
+
+
+def oom_kills(places: Sequence[Path] = OOM_COUNTERS) -> int | None:
+    """How many processes the system has ended because memory ran out; None where it does not count them."""
+    return next((count for place in places for count in _counts(place, "oom_kill")), None)
+
+
+def _counts(place: Path, name: str) -> list[int]:
+    """The number behind a name in a file of the system, in a list; an empty one where there is none."""
+    try:
+        lines = [line.split() for line in place.read_text().splitlines()]
+    except OSError:
+        return []
+    return [int(words[1]) for words in lines if len(words) > 1 and words[0] == name and words[1].isdigit()]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, PyTorch or a GPU say that there is no memory left."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "bad_alloc", "bad alloc")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def measure_memory(model: GPT2Config, training: TrainingConfig) -> MeasuredMemory:

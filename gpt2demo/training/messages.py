@@ -57,7 +57,7 @@ def spread(tensors: Mapping[str, Tensor], device: torch.device) -> Iterator[tupl
     """Sends the first process's tensors to all, one after the other; the others give an empty mapping."""
     first = dist.get_rank() == 0
     names = [[name, TYPES[tensor.dtype], list(tensor.shape)] for name, tensor in tensors.items()]
-    for name, kind, shape in json.loads(_spread_bytes(json.dumps(names).encode())):
+    for name, kind, shape in json.loads(spread_text(json.dumps(names))):
         tensor = torch.empty(shape, dtype=DTYPES[kind], device=device)
         if first:
             tensor.copy_(tensors[name])
@@ -65,10 +65,13 @@ def spread(tensors: Mapping[str, Tensor], device: torch.device) -> Iterator[tupl
         yield name, tensor
 
 
-def _spread_bytes(data: bytes) -> bytes:
-    """The first process's bytes, for all."""
+def spread_text(text: str) -> str:
+    """The first process's text, for all."""
+    data = text.encode()
     length = torch.tensor([len(data)])
-    dist.broadcast(length, 0)
-    letters = torch.frombuffer(bytearray(data.ljust(int(length))), dtype=torch.uint8)[: int(length)].clone()
-    dist.broadcast(letters, 0)
-    return bytes(letters.tolist())
+    with telling_of_loss():
+        dist.broadcast(length, 0)
+        padded = bytearray(data.ljust(int(length)))
+        letters = torch.frombuffer(padded, dtype=torch.uint8)[: int(length)].clone()
+        dist.broadcast(letters, 0)
+    return bytes(letters.tolist()).decode()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.course import Course
 
+SLOWER = 10.0  # so much lower is the learning rate of a run that goes on after it diverged
 LAST_FALL = 0.2  # of the steps after the rise, in which the rate falls by "wsd" (Hu et al. 2024, MiniCPM)
 
 
@@ -14,8 +15,13 @@ def learning_rate_share(step: int, course: Course, config: TrainingConfig) -> fl
 
     A pure function of the step and the course, so that a resumed run goes on exactly where it was. The fall
     is a half cosine (Loshchilov and Hutter 2017, equation 5), a straight line, such a line at the end only
-    ("wsd": warmup, stable, decay), or there is none ("constant"). → 0 … 1
+    ("wsd": warmup, stable, decay), or there is none ("constant"). A run that diverged goes on with a tenth of
+    what it would have been. → 0 … 1
     """
+    return _planned_share(step, course, config) / SLOWER ** sum(step >= start for start in course.slower)
+
+
+def _planned_share(step: int, course: Course, config: TrainingConfig) -> float:
     done = course.done(step)
     if done < config.warmup:
         one = 1 / course.first_plan  # or the first step would do nothing

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.device_mesh import init_device_mesh
@@ -96,7 +97,8 @@ class ShardedMuon(Muon):
 def write(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]) -> None:
     """Every process writes its shards into one safetensors file of its own, and waits for the others.
 
-    PyTorch's distributed checkpoint, in its safetensors form: the usual one writes a pickle.
+    PyTorch's distributed checkpoint, in its safetensors form: the usual one writes a pickle. Raises OSError
+    on all of them when one could not write.
     """
     tensors = {WEIGHTS + name: tensor for name, tensor in _weights(model).items()}
     for number, optimizer in enumerate(optimizers):
@@ -104,7 +106,10 @@ def write(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer]) -
             for key, value in memory.items():  # the reader cannot do without a dimension
                 tensors[f"{MEMORY}{number}.{index}.{key}"] = value.reshape(1) if value.dim() == 0 else value
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    state_dict_saver.save(tensors, storage_writer=writer)
+    try:
+        state_dict_saver.save(tensors, storage_writer=writer)
+    except CheckpointException as error:  # which every process gets when one could not write
+        raise OSError(f"a shard could not be written: {list(error.failures)[0]}") from error
 
 
 def read(folder: Path, model: LanguageModel, optimizers: Sequence[Optimizer], *, together: bool) -> None:

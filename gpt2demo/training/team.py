@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.training.config import TrainingConfig, hands_for, threads_for_products
+from gpt2demo.training.course import Course
 from gpt2demo.training.hands import Hands
 from gpt2demo.training.optimizers import make_optimizers
 from gpt2demo.training.precision import device_for
@@ -29,7 +30,7 @@ class Act(IntEnum):
 
     GO_ON = 1  # with the next step
     LEAVE = 2
-    TRY_OUT = 3  # how fast this is
+    COURSE = 3  # is what comes: the legs of it that are known by now
     LOAD = 4  # the shards of a checkpoint
     HAND_OUT = 5  # what the first process has read
     GATHER = 6  # the weights, on the first process
@@ -94,16 +95,12 @@ class Team:
     def tell(self, act: Act, argument: int = 0) -> None:
         """The first process tells the others what all do next."""
 
-    def part_of(self, config: TrainingConfig, seconds: float) -> TrainingConfig:
-        """A training like this process's part of one. All are about to try theirs out for some seconds."""
+    def part_of(self, config: TrainingConfig) -> TrainingConfig:
+        """A training like this process's part of one, to try out how fast it is."""
         return config
 
-    def slowest(self, steps: int) -> int:
-        """How many steps everybody can make, given how many this process can."""
-        return steps
-
-    def leading(self, records: Iterable[Record], state: Any, steps: int) -> Iterator[Record]:
-        """The steps of a training of so many; all processes make each at the same time."""
+    def leading(self, records: Iterable[Record], state: Any, course: Course) -> Iterator[Record]:
+        """The steps of a training; all processes make each at the same time, on the same course."""
         yield from records
 
     def whole(self, model: LanguageModel) -> LanguageModel:

@@ -11,26 +11,28 @@ from types import FrameType
 
 import torch
 
-from gpt2demo.errors import FileError, LostError, NotFoundError, UserError
+from gpt2demo.errors import DivergedError, LostError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
-from gpt2demo.training.config import TrainingConfig
-from gpt2demo.training.estimate import try_out
+from gpt2demo.training.config import TrainingConfig, ran_out
+from gpt2demo.training.course import Course, Leg
+from gpt2demo.training.estimate import plan_course
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
+from gpt2demo.training.memory import free_memory, is_out_of_memory
+from gpt2demo.training.saving import Keeper
 from gpt2demo.training.schedule import is_tired, milestones
+from gpt2demo.training.slower import diverged_checkpoints
 from gpt2demo.training.team import ALONE, Act, Team
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
-CALIBRATION_SECONDS = 10.0  # for finding out how many steps fit into a budget, where steps are long
-OVERTIME = 1.3  # a run with a budget in minutes ends here even if the machine became slower
 FINAL_TOKENS = 262_144  # held-out tokens read at most for the result at the end
 FINAL_WORK = 1e12  # ... and at most this many parameters times tokens, so that large models end in time too
 BYTES_PER_SNAPSHOT_NUMBER = 2
@@ -66,6 +68,8 @@ class Worker:
     write_sample: (model, tokenizer, prompt, seed) → text, which shows what the model can write by now; it is
     given from outside because training does not know how to generate. `shift` does the work; afterwards
     `outcome` says how it ended. team: with whom it trains; of several processes it is the first.
+
+    A disk that refuses what shall be saved does not end the run at once: see Keeper.
     """
 
     def __init__(self, folder: RunFolder, write_sample: WriteSample, team: Team = ALONE) -> None:
@@ -74,11 +78,9 @@ class Worker:
         self.write_sample = write_sample
         self.journal: Journal = folder.journal()
         self.outcome: Outcome | None = None
-        self._pending: list[TrainStep] = []
-        self._repeats = True  # so far, the steps after a resume are the ones from before
+        self._keeper = Keeper(folder, self.journal)
         self._terminated = threading.Event()
-        self._flushed = self._saved = time.monotonic()
-        self._save_cost = 0.0
+        self._free = free_memory()
 
     def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Asks the worker to save and leave at the next step; can be used as a signal handler."""
@@ -98,47 +100,72 @@ class Worker:
                 self._note("failed", str(error))
                 raise
             except (OSError, sqlite3.OperationalError) as error:
-                message = _unwritable(error)
+                self._keeper.check_there()
+                message = self._keeper.unwritable(error)
                 self._note("failed", str(message))
                 raise message from error
             except Exception as error:
+                if is_out_of_memory(error):
+                    refusal = ran_out(self.folder.config(), self.folder.facts().training, free=self._free)
+                    self._note("failed", str(refusal))
+                    raise refusal from error
                 self._note("failed", f"A fault in the program ended the training ({type(error).__name__}).")
                 raise
 
     def _note(self, state: str, message: str) -> None:
         with suppress(OSError, sqlite3.OperationalError):  # a full disk takes no notes
-            self._flush()
+            self._keeper.write_down()
             self.journal.tell(state=state, message=message)
             self.journal.add_event(message)
 
     def _shift(self) -> Iterator[TrainStep]:
         config = self.folder.facts().training
-        self.journal.tell(state="starting", wanted="run", message="", heartbeat=time.time())
+        self._keeper.saved_step = self.journal.status().checkpoint_step
+        self.journal.tell(
+            state="starting", wanted="run", message="", heartbeat=time.time(), diverged_at=None, unsaved=""
+        )
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
         model = self.folder.first_model(config.seed).to(self.team.device(config.precision))
         torch.set_num_threads(self.team.threads(model.config, config))
         state = new_state(model, config, self.team)
         self._resume(state)
-        steps = self._plan(model.config, data, config)
-        looks = frozenset(milestones(steps, self._affordable(model, config)))
-        writes = frozenset(milestones(steps, config.milestones))
+        course = self._keeper.course = self._plan(model.config, data, config)
+        looks = frozenset(milestones(course.first_plan, self._affordable(model, config)))
+        writes = frozenset(milestones(course.first_plan, config.milestones))
+        self._keeper.write_down()
         self.journal.tell(state="running", heartbeat=time.time())
         self._look(state, tokenizer, config, looks, writes)
-        if state.step == 0:
-            self._save(state)  # from now on there is something to look at, and to go on from
-        for record in self.team.leading(train(state, data, config, steps=steps), state, steps):
-            self._pending.append(record)
-            if record.step < steps:  # the last record is no update: what belongs to it was done before
+        self._keeper.bring_up_to_date(state)  # from now on there is something to look at, and to go on from
+        for record in self.team.leading(self._steps(state, data, config, course), state, course):
+            self._keeper.steps.append(record)
+            over = record.step == course.last
+            if not over:  # the last record is no update: what belongs to it was done before
                 self._look(state, tokenizer, config, looks, writes)
-            ending = self._ending(state, config, record) if record.step < steps else "done"
+            ending = "done" if over else self._ending(state, config, record)
+            self._keeper.correct(record)
             yield record
             if ending:
                 self._end(state, data, config, record, ending)
                 return
 
+    def _steps(
+        self, state: TrainingState, data: TokenData, config: TrainingConfig, course: Course
+    ) -> Iterator[TrainStep]:
+        """Trains. When the numbers are no longer finite, the weights before that step are kept apart: a
+        checkpoint like the others would be gone on from, only to break in the same way."""
+        try:
+            yield from train(state, data, config, steps=course)
+        except DivergedError:
+            self.journal.tell(diverged_at=state.step)
+            if not self.team.sharded:  # of shards each process has some, and all of them stop here
+                with suppress(OSError):
+                    checkpoint.save(diverged_checkpoints(self.folder), state)
+            raise
+
     def _resume(self, state: TrainingState) -> None:
         resumed = checkpoint.resume(self.folder.path / "checkpoints", state)
+        self._keeper.saved_step = resumed.step if resumed else None
         if resumed is None:
             self.journal.add_event("Training began.")
             return
@@ -148,21 +175,26 @@ class Worker:
         exact = "exactly" if not resumed.differences else "not exactly: " + "; ".join(resumed.differences)
         self.journal.add_event(f"Training went on from step {resumed.step}, {exact}.")
 
-    def _plan(self, model: GPT2Config, data: TokenData, config: TrainingConfig) -> int:
-        """How many steps the budget buys. Minutes are turned into steps once, by trying out this machine.
+    def _plan(self, model: GPT2Config, data: TokenData, config: TrainingConfig) -> Course:
+        """The run's course: the one that it was on, or a new one.
 
-        The plan is written down, because the learning rate depends on it: a resumed run must not plan anew.
+        It is written down, with every correction, because the learning rate depends on it: a resumed run must
+        not plan anew.
         """
-        planned = self.journal.status().steps_planned or config.steps
-        if planned is None:
-            assert config.minutes is not None
-            seconds = 60 * config.minutes
-            moment = min(CALIBRATION_SECONDS, seconds / 10)
-            part, device = self.team.part_of(config, moment), self.team.device(config.precision)
-            pace = try_out(model, part, data=data, seconds=moment, device=device)
-            planned = self.team.slowest(pace.steps(seconds))
-        self.journal.tell(steps_planned=planned)
-        return planned
+        status = self.journal.status()
+        known = status.course or ([(0, 0.0, status.steps_planned)] if status.steps_planned else [])
+        if not known:
+            device = self.team.device(config.precision)
+            return plan_course(model, self.team.part_of(config), data, device=device)
+        seconds = None if config.minutes is None else 60 * config.minutes
+        newest = self.journal.last_step()
+        return Course(
+            0,
+            seconds=seconds,
+            legs=[Leg(*leg) for leg in known],
+            gone_to=newest.step if newest else -1,
+            slower=status.slower,
+        )
 
     def _affordable(self, model: LanguageModel, config: TrainingConfig) -> int:
         """How many snapshots the room given for them holds."""
@@ -180,14 +212,14 @@ class Worker:
         writes: frozenset[int],
     ) -> None:
         """Keeps the weights and writes a sample, if this step is a milestone. Repeating changes nothing."""
-        last = max(writes, default=0)
-        if state.step in looks and state.step < last:
-            self.folder.save_snapshot(self.team.whole(state.model), state.step)
-        if state.step in writes:
+        last = state.step == self._keeper.course.last  # whose weights are kept anyway
+        if state.step in looks and not last:
+            self._keeper.try_to_keep_snapshot(self.team.whole(state.model), state.step)
+        if state.step in writes or (last and writes):
             model = self.team.whole(state.model).eval()
             text = self.write_sample(model, tokenizer, config.sample_prompt, config.seed)
             model.train()
-            self.journal.add_sample(Sample(step=state.step, prompt=config.sample_prompt, text=text))
+            self._keeper.samples.append(Sample(step=state.step, prompt=config.sample_prompt, text=text))
 
     def _ending(self, state: TrainingState, config: TrainingConfig, record: TrainStep) -> str:
         """Writes the diary, saves, reads what people want, each in its time. → how to end, or ''"""
@@ -196,38 +228,20 @@ class Worker:
         now = time.monotonic()
         if self._terminated.is_set() or self.team.leaving:
             return "interrupted"
-        if now - self._flushed < FLUSH_SECONDS:
+        if now - self._keeper.flushed < FLUSH_SECONDS:
             return ""
-        self._flush()
-        if now - self._saved > max(config.checkpoint_seconds, CHECKPOINT_SHARE * self._save_cost):
-            self._save(state)
-        if config.minutes is not None and state.elapsed > OVERTIME * 60 * config.minutes:
-            return "done"
-        return {"pause": "paused", "stop": "stopped"}.get(self.journal.status().wanted, "")
+        self._keeper.flush()
+        if now - self._keeper.saved > max(
+            config.checkpoint_seconds, CHECKPOINT_SHARE * self._keeper.save_cost
+        ):
+            self._keeper.try_to_save(state)
+        return {"pause": "paused", "stop": "stopped"}.get(self._keeper.wanted(), "")
 
     def _is_tired(self, config: TrainingConfig, record: TrainStep) -> bool:
         """Whether the held-out text has been foretold no better for so long that it is time to end."""
-        self._flush()  # the diary knows all looks, also those from before a resume
+        self._keeper.flush()  # the diary knows all looks, also those from before a resume
         looks = [r.val_loss for r in self.journal.validation() if r.step <= record.step]
         return is_tired([loss for loss in looks if loss is not None], config.patience)
-
-    def _flush(self) -> None:
-        different = self.journal.add_steps(self._pending)
-        self._pending.clear()
-        self._flushed = time.monotonic()
-        self.journal.tell(heartbeat=time.time())
-        if different and self._repeats:
-            self._repeats = False
-            self.journal.add_event(f"From step {different[0]} on, the resume did not repeat exactly.")
-
-    def _save(self, state: TrainingState) -> None:
-        began = time.monotonic()
-        self._flush()
-        checkpoint.save(self.folder.path / "checkpoints", state)
-        self.folder.save_model(self.team.whole(state.model), state.step)
-        self.journal.tell(checkpoint_step=state.step)
-        self._saved = time.monotonic()
-        self._save_cost = self._saved - began
 
     def _end(
         self,
@@ -238,7 +252,7 @@ class Worker:
         ending: str,
     ) -> None:
         """Saves, measures the result on all held-out text where there is time for that, and says goodbye."""
-        self._save(state)
+        self._keeper.save(state)
         # after a resume the diary may be ahead: it knows steps that the killed worker did not save
         val_loss = [r.val_loss for r in self.journal.validation() if r.step <= record.step][-1]
         if ending in ("done", "early", "stopped"):
@@ -267,15 +281,6 @@ class Worker:
             tokens_per_second=state.tokens / max(state.elapsed, 1e-9),
             parameters=count_parameters(state.model.config),
         )
-
-
-def _unwritable(error: Exception) -> FileError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return FileError(
-        f"The run's folder cannot be read or written ({reason}).",
-        "A run keeps its diary and its checkpoints there.",
-        "See that it has room and may be written, then continue the run from its last checkpoint.",
-    )
 
 
 def _final_tokens(model: LanguageModel, config: TrainingConfig) -> int:

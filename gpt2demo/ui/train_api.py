@@ -26,6 +26,7 @@ class TrainAPI:
             self.training_progress,
             self.pause_training,
             self.resume_training,
+            self.resume_training_slower,
             self.stop_training,
         )
         for endpoint in endpoints:
@@ -105,6 +106,10 @@ class TrainAPI:
     def resume_training(self, run: str, owner: str) -> str:
         """Lets a paused or stopped run go on exactly where it was saved."""
         return self._command(self.services.manager.resume, owner, run)
+
+    def resume_training_slower(self, run: str, owner: str) -> str:
+        """Lets a run that diverged go on from before it went wrong, with a tenth of its learning rate."""
+        return self._command(self.services.manager.resume_slower, owner, run)
 
     def stop_training(self, run: str, owner: str) -> str:
         """Lets a run save its model, measure its result and end."""

@@ -260,6 +260,7 @@ class LiveLayout:
                     ) as self.actions:
                         self.pause = gr.Button(words.PAUSE, elem_id="train-pause")
                         self.resume = gr.Button(words.RESUME, elem_id="train-resume")
+                        self.slower = gr.Button(words.SLOWER, elem_id="train-slower")
                         self.stop = gr.Button(words.STOP, variant="stop", elem_id="train-stop")
                     self.link = gr.Button(words.LINK, elem_classes="gd-quiet", elem_id="train-link")
             with gr.Row(elem_classes="gd-split-right"):

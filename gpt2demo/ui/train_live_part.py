@@ -66,7 +66,12 @@ class LivePart:
 
     def _wire(self) -> None:
         shown, page = self.shown, self.page
-        for button, work in ((shown.pause, self.pause), (shown.resume, self.resume), (shown.stop, self.stop)):
+        for button, work in (
+            (shown.pause, self.pause),
+            (shown.resume, self.resume),
+            (shown.slower, self.slower),
+            (shown.stop, self.stop),
+        ):
             button.click(work, [page.owner, page.ref], [shown.note, shown.view], **QUIET)
         shown.link.click(None, None, None, js=COPY)
         shown.link.click(self.link, page.ref, shown.note, **QUIET)
@@ -136,6 +141,13 @@ class LivePart:
         run = self._own(ref)
         self.services.manager.resume(owner, run)
         return hint(words.RESUMING), run_value(run)
+
+    @guarded
+    def slower(self, owner: str, ref: str) -> tuple[Any, Any]:
+        """Lets a run that diverged go on with a tenth of its learning rate; the view looks again."""
+        run = self._own(ref)
+        self.services.manager.resume_slower(owner, run)
+        return hint(words.SLOWER_NOTE), run_value(run)
 
     @guarded
     def stop(self, owner: str, ref: str) -> tuple[Any, Any]:

@@ -78,6 +78,7 @@ def test_a_run_that_was_at_work_is_paused(copied):
 @pytest.mark.parametrize("state", ["done", "stopped", "failed"])
 def test_a_run_that_has_ended_stays_as_it_is(source, copied, state):
     Journal(source).tell(state=state, final_val_loss=1.25, final_val_tokens=900, message="Finished.")
+    Journal(source).tell(slower=(4, 6), diverged_at=9)
     wanted = RunStatus(
         state=state,
         message="Finished.",
@@ -85,6 +86,8 @@ def test_a_run_that_has_ended_stays_as_it_is(source, copied, state):
         checkpoint_step=6,
         final_val_loss=1.25,
         final_val_tokens=900,
+        slower=(4, 6),
+        diverged_at=9,
     )
     assert copied().status() == wanted
 
@@ -142,6 +145,8 @@ def test_a_table_that_is_not_there_is_missed(source, copied, table):
         "UPDATE steps SET train_loss = 9e999 WHERE step = 3",
         "UPDATE steps SET step = 3.5 WHERE step = 3",
         "UPDATE steps SET step = -1 WHERE step = 3",
+        "INSERT INTO facts VALUES ('slower', '[1, -1]')",
+        "INSERT INTO facts VALUES ('slower', '3')",
         "UPDATE steps SET tokens = 1e300 WHERE step = 3",
         "UPDATE steps SET val_loss = x'00' WHERE step = 3",
         "UPDATE steps SET elapsed = x'00' WHERE step = 3",

@@ -14,7 +14,7 @@ from gpt2demo.training.loop import TrainStep
 STATUS = (
     "state message step steps_planned tokens time_left elapsed val_loss best_val_loss best_step "
     "final_val_loss bits_per_character accuracy tokens_per_second learning_rate parameters "
-    "checkpoint_step position"
+    "checkpoint_step unsaved diverged_at slower position"
 ).split()
 
 
@@ -46,6 +46,7 @@ def test_a_run_that_has_not_begun(store, run):
     assert (answer["run"], answer["steps"], answer["samples"], answer["snapshots"]) == (run, [], [], [])
     known = {name: value for name, value in answer["status"].items() if value is not None}
     assert known.pop("parameters") > 5_000
+    assert (known.pop("unsaved"), known.pop("slower")) == ("", [])
     assert known == {"state": "waiting", "message": "", "step": 0, "tokens": 0, "elapsed": 0.0}
 
 

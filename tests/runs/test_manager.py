@@ -9,6 +9,7 @@ import pytest
 
 from gpt2demo.errors import BusyError, ConfigError, LimitError, NotFoundError
 from gpt2demo.runs import manager as manager_module
+from gpt2demo.runs import workers as workers_module
 from gpt2demo.runs.identity import new_owner
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.store import RunStore
@@ -444,6 +445,53 @@ def test_the_thread_ends_when_the_manager_is_closed(store):
     manager.close()
     manager.close()
     assert threading.active_count() == before and time.monotonic() - began < 5
+
+
+def test_a_run_that_diverged_goes_on_slower_when_its_owner_wants(make_manager, store, begin, wait, help):
+    manager = make_manager(command=help.stub(steps=FOREVER))
+    owner, other = begin(manager)
+    wait(other, "running")
+    id = store.create(owner, help.plan())
+    journal = store.folder(id).journal()
+    with pytest.raises(ConfigError, match="did not diverge"):
+        manager.resume_slower(owner, id)
+    journal.tell(state="failed", diverged_at=7, message="At step 7 the loss became nan.")
+    with pytest.raises(NotFoundError):
+        manager.resume_slower(new_owner(), id)
+    assert store.view(id)["status"]["diverged_at"] == 7 and journal.status().slower == ()
+    manager.resume_slower(owner, id)
+    status = store.view(id)["status"]
+    assert (status["slower"], status["diverged_at"], status["position"]) == ([0], None, 1)
+    with pytest.raises(BusyError, match="in the queue"):
+        manager.resume_slower(owner, id)
+    manager.stop(owner, other)
+    wait(id, "running")
+
+
+def test_a_worker_that_was_killed_for_want_of_memory_is_not_tried_again(
+    make_manager, store, begin, wait, help, monkeypatch
+):
+    killed = iter([4, 5])  # when it began, and when it had ended
+    monkeypatch.setattr(workers_module, "oom_kills", lambda: next(killed))
+    manager = make_manager(command=help.stub(steps=FOREVER, crash=15))
+    _, id = begin(manager)
+    summary = wait(id, "failed")
+    assert len(lives(store, id)) == 1
+    assert "memory ran out" in summary.message and "needs about" in summary.message
+    assert "with batches of 2." in summary.message and "step 10 is saved" in summary.message
+    assert [text for _, text in store.folder(id).journal().events()][-1] == summary.message
+
+
+def test_a_worker_that_was_killed_by_somebody_is_tried_again(
+    make_manager, store, begin, wait, help, monkeypatch
+):
+    for count in (lambda: 4, lambda: None):  # nobody was killed for want of memory, or nobody counts
+        monkeypatch.setattr(workers_module, "oom_kills", count)
+        manager = make_manager(command=help.stub(steps=20, crash=15))
+        _, id = begin(manager)
+        wait(id, "done")
+        assert len(lives(store, id)) == 2
+        manager.close()
 
 
 def test_a_number_that_another_process_got_is_not_our_worker(store, owner, help):

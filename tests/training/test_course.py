@@ -70,6 +70,16 @@ def test_a_resumed_run_ends_in_time_as_well():
     assert gone(again, lambda _: 0.02, step=400, elapsed=4.0) == pytest.approx(10, rel=0.02)
 
 
+def test_what_was_gone_already_is_not_corrected_again():
+    course = Course(1_000, seconds=10)
+    for step in range(400):
+        course.correct(step, 0.01 * step)
+    legs = list(course.legs)
+    again = Course(5, seconds=10, legs=legs, gone_to=500)
+    assert not any(again.correct(step, 0.02 * step) for step in range(300, 500)) and again.legs == legs
+    assert again.correct(500, 9.9)
+
+
 def test_when_the_time_is_over_one_step_is_left():
     course = Course(1_000, seconds=1.0)
     assert course.correct(3, 50.0)

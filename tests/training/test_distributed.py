@@ -253,6 +253,7 @@ def test_a_budget_in_minutes_is_planned_together(scene):
     assert said["first"]["ddp-minutes"] == ("", "")
     status = runs["ddp-minutes"].status()
     assert status.state == "done" and status.steps_planned > 10
+    assert 1 < runs["ddp-minutes"].journal().last_step().elapsed < 20  # of the three seconds that it has
 
 
 def test_rows_that_cannot_be_shared_are_refused_before_anything_begins(scene):

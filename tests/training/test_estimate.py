@@ -36,8 +36,11 @@ def test_a_pace_is_tried_out_once_and_remembered(monkeypatch: pytest.MonkeyPatch
     assert estimator.pace(similar, recipe("adamw", similar, minutes=1.0, batch_size=4)) is first
 
 
+OTHER_PRECISION = {"precision": "bf16" if TRAINING.precision == "fp32" else "fp32"}
+
+
 @pytest.mark.parametrize(
-    "knob", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"quantization_aware": True}], ids=str
+    "knob", [OTHER_PRECISION, {"gradient_checkpointing": True}, {"quantization_aware": True}], ids=str
 )
 def test_what_changes_the_pace_is_tried_out_by_itself(knob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "PROBE_SECONDS", 0.01)

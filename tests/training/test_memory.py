@@ -1,16 +1,30 @@
 """A run may use half of the memory that is really there, and what it will take is foretold within a tenth."""
 
 import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.model.memory import kv_cache_bytes, memory_by_part
+from gpt2demo.text.corpus import Corpus, document_from_text
 from gpt2demo.training.config import planned_memory, recipe
 from gpt2demo.training.estimate import random_tokens
 from gpt2demo.training.loop import new_state, train
-from gpt2demo.training.memory import measure_memory, memory_for_a_run
+from gpt2demo.training.memory import (
+    free_memory,
+    is_out_of_memory,
+    measure_memory,
+    memory_for_a_run,
+    oom_kills,
+)
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_a_containers_limit_counts_and_the_lack_of_one_does_not(tmp_path):
@@ -21,6 +35,54 @@ def test_a_containers_limit_counts_and_the_lack_of_one_does_not(tmp_path):
     assert memory_for_a_run(limit) == machine
     limit.write_text("200000000\n")
     assert memory_for_a_run(limit) == 100_000_000
+
+
+def test_kills_for_want_of_memory_are_counted_where_the_system_counts_them(tmp_path):
+    container, machine = tmp_path / "memory.events", tmp_path / "vmstat"
+    assert oom_kills((container, machine)) is None
+    machine.write_text("nr_free_pages 5\noom_kill 3\n")
+    assert oom_kills((container, machine)) == 3
+    container.write_text("low 0\noom 2\noom_kill 1\noom_group_kill 0\n")
+    assert oom_kills((container, machine)) == 1
+    machine.write_text("oom_kill many\n")
+    assert oom_kills((machine,)) is None
+    assert 1_000_000 < free_memory() < 10**14
+
+
+def test_every_way_of_saying_that_memory_ran_out_is_understood():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError("memory"))
+
+
+def test_a_worker_that_is_given_too_little_memory_says_what_fits(fast, make_run_at, make_config, shape):
+    wide = dataclasses.replace(shape, n_positions=256)
+    config = make_config(batch_size=64, length=256, steps=3)
+    run = make_run_at(
+        fast / "run", config, model=wide, corpus=Corpus((document_from_text("a", "the cat " * 999),))
+    )
+    need = planned_memory(wide, config).peak
+    assert need > 80_000_000
+    limited = (
+        "import resource, sys, torch._dynamo\n"
+        "from gpt2demo.__main__ import main\n"
+        "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[1]),) * 2)\n"
+        "sys.exit(main(['train', sys.argv[2]]))"
+    )
+    command = [sys.executable, "-c", limited, str(need // 3), str(run.path)]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr
+    status = run.status()
+    assert status.state == "failed" and status.message == ended.stderr.strip().splitlines()[-1]
+    said = re.search(
+        r"needs about (\d+\.\d) .*were free when it began.*largest batch that fits is (\d+)\.", status.message
+    )
+    assert float(said[1]) == pytest.approx(need / 1e6 if need < 1e8 else need / 1e9, rel=0.1)
+    smaller = dataclasses.replace(config, batch_size=int(said[2]))
+    assert planned_memory(wide, smaller).peak < need / 3
 
 
 def little(optimizer="muon", batch_size=8, **changes):

@@ -33,6 +33,14 @@ def test_a_constant_rate_never_falls_and_wsd_falls_at_the_end(make_config):
     assert all(a > b for a, b in zip(shares[82:], shares[83:], strict=False))
 
 
+def test_each_time_a_run_diverged_its_rate_falls_to_a_tenth(make_config):
+    config = make_config()
+    for step in range(20):
+        usual = learning_rate_share(step, Course(20), config)
+        expected = usual / 10 ** ((step >= 5) + 2 * (step >= 12))
+        assert learning_rate_share(step, Course(20, slower=(5, 12, 12)), config) == pytest.approx(expected)
+
+
 def test_patience_ends_after_so_many_looks_without_a_new_best():
     assert not is_tired([3.0, 2.0, 1.0], 2) and not is_tired([3.0, 1.0, 2.0], 2)
     assert is_tired([3.0, 1.0, 2.0, 1.5], 2) and is_tired([1.0, 1.0], 1)

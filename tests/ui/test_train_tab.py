@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -470,7 +471,8 @@ def test_only_the_owner_gets_buttons(tab: TrainTab) -> None:
     whose, actions, _, heads, note, *_ = tab.tab().refresh(SOMEBODY, ref, "", [])
     assert not actions["visible"] and "somebody else" in whose
     assert heads == "" and "no weights yet" in note
-    for work in (tab.live_part.pause, tab.live_part.resume, tab.live_part.stop):
+    live = tab.live_part
+    for work in (live.pause, live.resume, live.slower, live.stop):
         assert "not yours" in told(work, SOMEBODY, ref)
         assert "starter" in told(work, ME, "starter")
 
@@ -482,6 +484,25 @@ def test_pause_resume_and_stop_say_what_is_kept(tab: TrainTab) -> None:
     assert words.RESUMING in news and json.loads(view)["run"] == ref.removeprefix("run:")
     assert words.STOPPING in tab.live_part.stop(ME, ref)[0]
     assert f"?{ref.replace(':', '=')}" in tab.live_part.link(ref)
+
+
+def test_a_run_that_diverged_goes_on_slower(tab: TrainTab) -> None:
+    ref, _ = tab.start(ME, "click", *values())
+    run = ref.removeprefix("run:")
+    tab.live_part.stop(ME, ref)
+    store = tab.page.services.store
+    for _ in range(100):  # its worker has left at once
+        tab.page.services.manager.tick()
+        if store.entry(run).place is None:
+            break
+        time.sleep(0.05)
+    assert "did not diverge" in told(tab.live_part.slower, ME, ref)
+    store.folder(run).journal().tell(state="failed", diverged_at=3)
+    assert tab.live_part.live.poll([run, -1])["status"]["diverged_at"] == 3
+    assert "not yours" in told(tab.api.resume_training_slower, run, SOMEBODY)
+    news, view = tab.live_part.slower(ME, ref)
+    assert words.SLOWER_NOTE in news and json.loads(view)["run"] == run
+    assert tab.live_part.live.poll([run, -1])["status"]["slower"] == [0]
 
 
 def test_the_probe_sentence_is_cut_to_what_can_be_read(same_tab: TrainTab) -> None:

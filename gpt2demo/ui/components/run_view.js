@@ -62,10 +62,11 @@
       const unit = GD.el("small");
       return { number, unit, node: GD.el("div", {}, GD.el("dt", { text: name }), GD.el("dd", {}, number, " ", unit)) };
     });
+    const unsaved = GD.el("p", { class: "gd-notice gd-notice-error gd-run-unsaved", role: "alert", hidden: true });
     const holder = GD.el("div", { class: "gd-run-chart" });
     const feed = GD.el("ol", { class: "gd-feed", tabindex: "0", "aria-label": "What the model wrote while it learned, newest first" });
     feed.style.height = `${props.feed_height}px`;
-    const body = GD.el("div", { class: "gd-run", hidden: true }, status,
+    const body = GD.el("div", { class: "gd-run", hidden: true }, status, unsaved,
       GD.el("dl", { class: "gd-stats" }, ...cells.map((cell) => cell.node)), holder,
       GD.el("div", { class: "gd-run-feed" }, GD.el("h3", { text: "What it writes" }), feed));
     empty.style.minHeight = `${props.chart_height}px`;
@@ -164,7 +165,17 @@
         GD.el("p", { class: "gd-mono" }, GD.el("b", { text: sample.prompt || "" }), sample.text || ""));
     }
 
+    /** A run that went back to go on slower made other steps: what is drawn is no longer what it did. */
+    function wentBack(answer) {
+      const before = state.slower?.length ?? 0;
+      return steps.length > 0 && (answer.status?.slower?.length ?? 0) > before;
+    }
+
     function take(answer) {
+      if (wentBack(answer)) {
+        reset();
+        if (answer.steps[0]?.[STEP] !== 0) return -1; // asked for what came after; all of it is needed
+      }
       const last = steps.length ? steps[steps.length - 1][STEP] : -1;
       const fresh = (answer.steps || []).filter((s) => s[STEP] > last);
       steps.push(...fresh);
@@ -186,6 +197,9 @@
         cells[i].unit.textContent = unit(state, newest);
       });
       say(state.state || "waiting", state.message);
+      unsaved.hidden = !state.unsaved || FINISHED.has(state.state); // how a run ended says what is saved
+      if (unsaved.textContent !== (state.unsaved || "")) unsaved.textContent = state.unsaved || "";
+      root.toggleAttribute("data-diverged", Number.isFinite(state.diverged_at));
       Object.assign(root.dataset, { step: String(newest?.[STEP] ?? 0), samples: String(samples), snapshots: String(snapshots) });
       if (fresh.length) draw();
       return fresh.length;
@@ -214,7 +228,8 @@
           if (!answer || !Array.isArray(answer.steps)) throw new Error("no answer");
           if (answer.run !== undefined && answer.run !== id) throw new Error("another run answered");
           const fresh = take(answer);
-          if (answer.steps.length >= CHUNK && fresh) wait = 20;
+          if (fresh < 0) wait = 20;
+          else if (answer.steps.length >= CHUNK && fresh) wait = 20;
           else if (FINISHED.has(state.state)) {
             draw();
             trigger("finished", { run: id, state: state.state });

@@ -24,7 +24,8 @@ class RunView(Widget):
     {"run", "steps": [[step, train_loss, val_loss|None, learning_rate, gradient_norm, tokens_per_second,
     elapsed], …] with step > after_step, "samples": [{"step", "prompt", "text"}, …] all, "status": {"state",
     "message", "step", "steps_planned", "tokens", "time_left", "val_loss", "best_step", "bits_per_character",
-    "accuracy", "parameters"}, "snapshots": [step, …]}. It is asked again at once when it sent 1,000 steps.
+    "accuracy", "parameters", "unsaved", "diverged_at", "slower"}, "snapshots": [step, …]}. It is asked again
+    at once when it sent 1,000 steps, and from the first step on when a run went back to go on slower.
     Events: `view.snapshot(fn)` (`event.step`), `view.finished(fn)` (`event.state`), both with `event.run`.
     """
 
