@@ -128,7 +128,7 @@ def try_out(
 
 
 def plan_course(
-    model: GPT2Config, training: TrainingConfig, data: TokenData, *, device: torch.device | None = None
+    model: GPT2Config, training: TrainingConfig, data: TokenData, device: torch.device | None = None
 ) -> Course:
     """The course of a run that is about to begin; minutes are turned into steps by trying out this machine.
 

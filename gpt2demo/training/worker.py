@@ -185,7 +185,7 @@ class Worker:
         known = status.course or ([(0, 0.0, status.steps_planned)] if status.steps_planned else [])
         if not known:
             device = self.team.device(config.precision)
-            return plan_course(model, self.team.part_of(config), data, device=device)
+            return plan_course(model, self.team.part_of(config), data, device)
         seconds = None if config.minutes is None else 60 * config.minutes
         newest = self.journal.last_step()
         return Course(
