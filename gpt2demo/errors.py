@@ -7,6 +7,7 @@ UserError
 ├── NotFoundError   a run, step or model that does not exist (or is not yours)
 ├── BusyError       not now: somebody else is using it
 ├── FileError       a file that is damaged, or not what it claims to be
+├── LostError       another process of the same training is gone
 └── DivergedError   training left the realm of numbers (NaN or infinity)
 
 Anything else that is raised is a bug in this program.
@@ -49,6 +50,10 @@ class BusyError(UserError):
 
 class FileError(UserError):
     """A file that is damaged, or not what it claims to be."""
+
+
+class LostError(UserError):
+    """Another process of the same training ended, or does not answer."""
 
 
 class DivergedError(UserError):

@@ -107,6 +107,9 @@ def _foreign_fault(room: str, top: str) -> str | None:
     return None
 
 
+PICKLING = ("load", "save", "FileSystemReader", "FileSystemWriter")  # of torch; the latter are DCP's own
+
+
 def pickle_faults(path: str, source: str) -> list[str]:
     """Calls that read or write pickles: torch.load, torch.save, numpy with allow_pickle=True."""
     faults = []
@@ -115,7 +118,7 @@ def pickle_faults(path: str, source: str) -> list[str]:
         if name.startswith("torch.") and name.split(".")[-1] in ("load", "save"):
             faults.append(f"{path}:{node.lineno} {name}")
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch":
-            faults += [f"{path} from torch import {a.name}" for a in node.names if a.name in ("load", "save")]
+            faults += [f"{path} from torch import {a.name}" for a in node.names if a.name in PICKLING]
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             if not (isinstance(node.value, ast.Constant) and node.value.value is False):
                 faults.append(f"{path}:{node.value.lineno} allow_pickle")
@@ -248,6 +251,7 @@ def test_an_allowed_import_is_left_alone(path: str, source: str) -> None:
         "from torch import load",
         "from torch.serialization import save",
         "np.load(f, allow_pickle=True)",
+        "from torch.distributed.checkpoint import FileSystemWriter",
     ],
 )
 def test_a_pickle_is_found(source: str) -> None:

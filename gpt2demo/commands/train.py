@@ -18,12 +18,16 @@ from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files
 from gpt2demo.text.tokenizers import MIN_FREQUENCY, Tokenizer, load_gpt2_tokenizer, train_tokenizer
 from gpt2demo.training.config import DECAYS, OPTIMIZERS, PRECISIONS, check_fits, recipe
+from gpt2demo.training.distributed import Processes, leave, processes
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.follower import Follower
 from gpt2demo.training.loop import TrainStep
 from gpt2demo.training.memory import memory_for_a_run
+from gpt2demo.training.messages import sums
 from gpt2demo.training.plan import LEARNING, RunPlan, Start, options_for
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.slower import go_slower
+from gpt2demo.training.team import Team
 from gpt2demo.training.worker import Worker, obey_signals
 
 SAMPLE_TOKENS = 120
@@ -76,6 +80,11 @@ def add_train(command: argparse.ArgumentParser) -> None:
         "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
     )
     command.add_argument("--title", help="what the run is called on the page")
+    command.add_argument(
+        "--shard",
+        action="store_true",
+        help="under torchrun: spread a model that does not fit one device over all of them",
+    )
     add_shape(command)
 
 
@@ -141,12 +150,36 @@ def write_sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, seed: 
 
 
 def _train(options: argparse.Namespace) -> None:
-    if options.slower:
+    with processes(shard=options.shard) as team:
+        folder = _folder(options, team)
+        if isinstance(team, Processes) and team.rank:
+            follower = Follower(folder, team)
+            obey_signals(follower.terminate)
+            follower.shift()
+        else:
+            _lead(folder, team)
+    if team.size > 1:
+        leave()
+
+
+def _folder(options: argparse.Namespace, team: Team) -> RunFolder:
+    """The run to train. Of several processes the first one makes it, if it is new."""
+    folder = RunFolder(Path(options.run or options.out or ""))
+    if team.rank == 0 and options.slower:
         go_slower(RunFolder(Path(options.run or "")))
-    folder = RunFolder(Path(options.run)) if options.run else new_run(options)
+    if team.rank == 0 and not options.run:
+        folder = new_run(options)
+    if isinstance(team, Processes):
+        sums(0)  # which waits until all are here
+        team.check(folder)
+    return folder
+
+
+def _lead(folder: RunFolder, team: Team) -> None:
+    """Trains, shows how it goes on a terminal, and prints the result."""
     steps = folder.facts().training.steps
-    worker = Worker(folder, write_sample)
-    obey_signals(worker)
+    worker = Worker(folder, write_sample, team)
+    obey_signals(worker.terminate)
     for record in worker.shift():
         if sys.stderr.isatty():
             _show_progress(record, steps or folder.journal().status().steps_planned)

@@ -18,6 +18,7 @@ from gpt2demo.hub.manifest import FORMAT, MANIFEST, FileSum, Manifest, Sum
 from gpt2demo.training.checkpoint import KEPT
 from gpt2demo.training.files import check_free
 from gpt2demo.training.folder import RunFolder
+from gpt2demo.training.team import is_sharded
 
 ALWAYS = ("run.json", "config.json", "tokenizer.json", "tokenizer_config.json")
 TEXT = "corpus.json"  # a model that was trained elsewhere came without
@@ -165,10 +166,15 @@ def _copy_diary(folder: RunFolder, copy: Path) -> None:
 
 
 def _add_checkpoints(package: _Package, root: Path) -> None:
-    """Packs the newest checkpoints that are not just being replaced: two, in case that one gets damaged."""
+    """Packs the newest checkpoints that are not just being replaced: two, in case that one gets damaged.
+
+    Shards stay where they are: only those who wrote them have a use for them.
+    """
     found = [p for p in (root / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
     packed = 0
     for checkpoint in sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True):
+        if is_sharded(checkpoint):
+            continue
         try:
             package.add(sorted(checkpoint.iterdir()))
         except FileNotFoundError:

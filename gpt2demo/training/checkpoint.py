@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gpt2demo.model.weights import load_gpt2_tensors, to_gpt2_tensors
 from gpt2demo.training.files import read_json, read_tensors, sync_folder, write_json, write_tensors
 from gpt2demo.training.loop import TrainingState
 from gpt2demo.training.optimizers import load_optimizer_tensors, optimizer_tensors
+from gpt2demo.training.team import SHARDS, is_sharded
 
 KEPT = 2
 MANIFEST = "MANIFEST.json"
@@ -80,8 +83,12 @@ def _write(temporary: Path, state: TrainingState) -> None:
         temporary.parent.mkdir()
         sync_folder(temporary.parent.parent)
     temporary.mkdir()
-    write_tensors(temporary / "weights.safetensors", to_gpt2_tensors(state.model), {"step": str(state.step)})
-    write_tensors(temporary / "optimizer.safetensors", optimizer_tensors(state.optimizers), {})
+    if state.team.sharded:
+        state.team.save_shards(temporary, state)
+    else:
+        weights = to_gpt2_tensors(state.model)
+        write_tensors(temporary / "weights.safetensors", weights, {"step": str(state.step)})
+        write_tensors(temporary / "optimizer.safetensors", optimizer_tensors(state.optimizers), {})
     write_json(
         temporary / "state.json",
         {
@@ -89,10 +96,11 @@ def _write(temporary: Path, state: TrainingState) -> None:
             "tokens": state.tokens,
             "elapsed": state.elapsed,
             "speed": state.speed,
-            "fingerprint": fingerprint(),
+            "fingerprint": fingerprint() | {"processes": state.team.processes},
         },
     )
-    write_json(temporary / MANIFEST, {name: _sums(temporary / name) for name in FILES})
+    names = (*_shards(p.name for p in temporary.iterdir()), "state.json") if state.team.sharded else FILES
+    write_json(temporary / MANIFEST, {name: _sums(temporary / name) for name in names})
 
 
 def discard_after(folder: Path, step: int) -> None:
@@ -123,7 +131,8 @@ def _all(folder: Path) -> list[Path]:
 def verify(path: Path) -> None:
     """Raises FileError unless every file of a checkpoint is there and is what was written."""
     sums = read_json(path / MANIFEST)
-    for name in FILES:
+    shards = _shards(sums)
+    for name in (*shards, "state.json") if shards else FILES:
         try:
             whole = _sums(path / name) == sums.get(name)
         except OSError:  # it is missing, or the disk cannot read it
@@ -134,6 +143,11 @@ def verify(path: Path) -> None:
                 "Its SHA-256 must be the one that was noted when it was written.",
                 "The checkpoint before it is used instead.",
             )
+
+
+def _shards(names: Iterable[str]) -> tuple[str, ...]:
+    """The files among these in which several processes keep their shards of weights and optimiser."""
+    return tuple(sorted(name for name in names if fnmatch(name, SHARDS)))
 
 
 def _is_whole(path: Path) -> bool:
@@ -161,12 +175,17 @@ def resume(folder: Path, state: TrainingState) -> Resumed | None:
             _set_aside(path)
             damaged.append(path.name)
             continue
-        load_gpt2_tensors(state.model, read_tensors(path / "weights.safetensors"))
-        load_optimizer_tensors(state.optimizers, read_tensors(path / "optimizer.safetensors"))
+        if state.team.sharded or is_sharded(path):
+            state.team.load_shards(path, state)
+        else:
+            load_gpt2_tensors(state.model, read_tensors(path / "weights.safetensors"))
+            load_optimizer_tensors(state.optimizers, read_tensors(path / "optimizer.safetensors"))
+        state.team.hand_out(state)
         facts = read_json(path / "state.json")
         state.step, state.tokens = facts["step"], facts["tokens"]
         state.elapsed, state.speed = facts["elapsed"], facts["speed"]
-        then, now = facts["fingerprint"], fingerprint()
+        then = {"processes": 1} | facts["fingerprint"]
+        now = fingerprint() | {"processes": state.team.processes}
         differences = tuple(
             f"{name} was {then.get(name)} and is now {now[name]}"
             for name in now

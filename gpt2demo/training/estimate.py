@@ -95,17 +95,20 @@ def try_out(
     *,
     data: TokenData | None = None,
     seconds: float = PROBE_SECONDS,
+    device: torch.device | None = None,
 ) -> Pace:
     """Finds the pace of a training by training a throwaway model of the same shape for a moment.
 
     data: the text, which has random tokens in its place where there is none yet: speed does not depend on
     what it says. seconds: about how long the trial may last. Short steps are known after 1.2 seconds at the
-    latest; long ones are tried out with smaller batches, the smaller the less time there is.
+    latest; long ones are tried out with smaller batches, the smaller the less time there is. device:
+    where, if not where such a run computes anyway.
     """
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
-    state = new_state(make_model(model, seed=config.seed).to(device_for(config.precision)), config)
+    made = make_model(model, seed=config.seed).to(device or device_for(config.precision))
+    state = new_state(made, config)
     held_out = validation_tokens(state.model, config, MAX_STEPS)
     data = data or random_tokens(model, config, held_out)
     times: list[float] = []
@@ -124,7 +127,9 @@ def try_out(
     return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
 
 
-def plan_course(model: GPT2Config, training: TrainingConfig, data: TokenData) -> Course:
+def plan_course(
+    model: GPT2Config, training: TrainingConfig, data: TokenData, device: torch.device | None = None
+) -> Course:
     """The course of a run that is about to begin; minutes are turned into steps by trying out this machine.
 
     The trial takes a small part of the time, and need not be exact: the course is corrected on the way.
@@ -134,7 +139,7 @@ def plan_course(model: GPT2Config, training: TrainingConfig, data: TokenData) ->
         return Course(training.steps)
     seconds = 60 * training.minutes
     moment = min(CALIBRATION_SECONDS, seconds / CALIBRATIONS)
-    pace = try_out(model, training, data=data, seconds=moment)
+    pace = try_out(model, training, data=data, seconds=moment, device=device)
     return Course(pace.steps(seconds), seconds=seconds)
 
 

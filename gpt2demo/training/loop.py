@@ -18,12 +18,13 @@ from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
 from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
-from gpt2demo.training.config import TrainingConfig, hands_for
+from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.course import Course
 from gpt2demo.training.hands import Hands
-from gpt2demo.training.optimizers import make_optimizers, set_learning_rate
+from gpt2demo.training.optimizers import set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
+from gpt2demo.training.team import ALONE, Team
 
 VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
 LEAST_VALIDATION = 2_048  # ... and at least, and between them
@@ -70,22 +71,25 @@ class TrainingState:
     optimizers: tuple[Optimizer, ...]
     hands: Hands
     scaler: GradScaler
+    team: Team = ALONE
     step: int = 0
     tokens: int = 0
     elapsed: float = 0.0
     speed: float = field(default=0.0)  # tokens per second, over the last few seconds
 
 
-def new_state(model: LanguageModel, config: TrainingConfig) -> TrainingState:
+def new_state(model: LanguageModel, config: TrainingConfig, team: Team = ALONE) -> TrainingState:
     """The state of a run that is about to begin; it is computed where the model is."""
     if isinstance(model, GPT2):  # what came before it has no blocks to compute once more
         model.recompute = config.gradient_checkpointing
-    hands = Hands(hands_for(model.config, config))
+    model = team.wrap(model)
+    hands = Hands(team.hands(model.config, config))
     return TrainingState(
         model=model,
-        optimizers=make_optimizers(model, config, hands),
+        optimizers=team.optimizers(model, config, hands),
         hands=hands,
         scaler=make_scaler(model, config),
+        team=team,
     )
 
 
@@ -232,7 +236,7 @@ def _gradients(
         for optimizer in state.optimizers:  # before anybody judges how long the gradient is
             state.scaler.unscale_(optimizer)
         gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = state.team.length(gradients)
         too_large = state.scaler.is_enabled() and not math.isfinite(norm.item())
         if not (too_large and math.isfinite(loss) and state.scaler.get_scale() > 1):
             break
@@ -248,15 +252,15 @@ def _backward(state: TrainingState, inputs: Tensor, targets: Tensor, config: Tra
     The windows are read batch after batch and their gradients added, each with the weight of its tokens, so
     that several small batches come to the same as a large one in less memory.
     """
-    model, tokens, loss = state.model, count_targets(targets), 0.0
+    model, team, tokens, loss = state.model, state.team, count_targets(targets), 0.0
     if model.config.dropout:
-        torch.manual_seed(mixed_seed(config.seed, state.step))
+        torch.manual_seed(team.seed(mixed_seed(config.seed, state.step)))
     for optimizer in state.optimizers:  # before the forward pass, which needs the room
         optimizer.zero_grad()
     work = _alone if state.hands.count == 1 else _side_by_side
-    for x, y in zip(*(torch.split(whole, config.batch_size) for whole in (inputs, targets)), strict=True):
+    for x, y in team.batches(inputs, targets, config.batch_size):
         loss += work(state, x, y, config, tokens)
-    return loss
+    return team.total(loss)
 
 
 def _alone(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, tokens: int) -> float:
@@ -264,10 +268,11 @@ def _alone(state: TrainingState, x: Tensor, y: Tensor, config: TrainingConfig, t
     share = count_targets(y) / tokens
     with computing_in(state.model, config):
         with watching_routers(state.model) as routings:
-            wish = error = cross_entropy(state.model(x), y)
+            wish = error = cross_entropy(state.team.forward(state.model, x), y)
         if routings:
             wish = error + BALANCE * torch.stack([load_balance(one) for one in routings]).mean()
-        state.scaler.scale(wish * share).backward()  # type: ignore[no-untyped-call]
+        # several processes will take the mean of their gradients, where their sum is wanted
+        state.scaler.scale(wish * (share * state.team.size)).backward()  # type: ignore[no-untyped-call]
     return error.item() * share
 
 

@@ -78,7 +78,7 @@ class Muon(Optimizer):
         parts = [part for p in matrices for part in p.chunk(self.counts[p])]
         updates = [part for w, p in zip(wishes, matrices, strict=True) for part in w.chunk(self.counts[p])]
         for part, update in zip(parts, self._orthogonal(updates), strict=True):
-            part.add_(update, alpha=-rate * math.sqrt(max(1.0, part.size(0) / part.size(1))))
+            part.add_(update, alpha=-rate * stretch(part))
 
     def _moment(self, matrix: Tensor) -> Tensor:
         memory = self.state[matrix]
@@ -97,6 +97,11 @@ class Muon(Optimizer):
         return [o.mT if t else o for o, t in zip(done, tall, strict=True)]
 
 
+def stretch(matrix: Tensor) -> float:
+    """How much longer the update of a tall matrix is. (rows, columns) → at least 1"""
+    return math.sqrt(max(1.0, matrix.size(0) / matrix.size(1)))
+
+
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Sets all singular values of each matrix to about 1, and leaves its directions as they are.
 
@@ -112,19 +117,20 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 def make_optimizers(
-    model: LanguageModel, config: TrainingConfig, hands: Hands | None = None
+    model: LanguageModel, config: TrainingConfig, hands: Hands | None = None, muon: type[Muon] = Muon
 ) -> tuple[Optimizer, ...]:
     """The optimisers that together train every parameter of the model exactly once.
 
     AdamW (Loshchilov and Hutter 2019) or Adam (Kingma and Ba 2015) for everything, or Muon (Jordan et al.
     2024) for the matrices inside the blocks: it makes each update orthogonal, so that it moves all directions
-    equally far. A bigram model has no such matrix, and is trained by AdamW alone.
+    equally far. A bigram model has no such matrix, and is trained by AdamW alone. muon: which kind.
     """
     named = dict(model.named_parameters())
     inside = {n: p for n, p in named.items() if p.dim() == 2 and n not in TABLES and not n.endswith(ROUTER)}
     if config.optimizer == "muon" and inside:
         return _remember_rates(
-            _muon(inside, config, hands or Hands(1)), _adamw(named.keys() - inside.keys(), named, config)
+            _muon(inside, config, hands or Hands(1), muon),
+            _adamw(named.keys() - inside.keys(), named, config),
         )
     return _remember_rates(_adamw(named, named, config))
 
@@ -144,10 +150,10 @@ def _adamw(names: Iterable[str], named: Mapping[str, Tensor], config: TrainingCo
     return kind(groups.values(), betas=(0.9, config.beta2), eps=EPSILON, fused=True)
 
 
-def _muon(inside: Mapping[str, Tensor], config: TrainingConfig, hands: Hands) -> Optimizer:
+def _muon(inside: Mapping[str, Tensor], config: TrainingConfig, hands: Hands, muon: type[Muon]) -> Muon:
     """Muon for the matrices inside the blocks; the four gates of an LSTM are fused as well."""
     parts = {name: 3 if name.endswith("c_attn.weight") else 4 if "rnn." in name else 1 for name in inside}
-    return Muon(
+    return muon(
         {inside[name]: count for name, count in parts.items()},
         lr=config.learning_rate,
         weight_decay=config.weight_decay,

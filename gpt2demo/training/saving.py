@@ -94,7 +94,7 @@ class Keeper:
         began = time.monotonic()
         try:
             checkpoint.save(self.folder.path / "checkpoints", state)
-            self.folder.save_model(state.model, state.step)
+            self.folder.save_model(state.team.whole(state.model), state.step)
         finally:
             self.saved = time.monotonic()
             self.save_cost = self.saved - began

@@ -11,14 +11,14 @@ from types import FrameType
 
 import torch
 
-from gpt2demo.errors import DivergedError, NotFoundError, UserError
+from gpt2demo.errors import DivergedError, LostError, NotFoundError, UserError
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.text.tokenizers import Tokenizer
 from gpt2demo.training import checkpoint
-from gpt2demo.training.config import TrainingConfig, ran_out, threads_for_products
+from gpt2demo.training.config import TrainingConfig, ran_out
 from gpt2demo.training.course import Course, Leg
 from gpt2demo.training.estimate import plan_course
 from gpt2demo.training.folder import RunFolder
@@ -27,10 +27,10 @@ from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
 from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
 from gpt2demo.training.memory import free_memory, is_out_of_memory
-from gpt2demo.training.precision import device_for
 from gpt2demo.training.saving import Keeper
 from gpt2demo.training.schedule import is_tired, milestones
 from gpt2demo.training.slower import diverged_checkpoints
+from gpt2demo.training.team import ALONE, Act, Team
 
 FLUSH_SECONDS = 0.25  # how often the diary is written and the wanted state read
 CHECKPOINT_SHARE = 20  # a checkpoint may cost at most 1/20 of the time
@@ -68,13 +68,14 @@ class Worker:
 
     write_sample: (model, tokenizer, prompt, seed) → text, which shows what the model can write by now; it is
     given from outside because training does not know how to generate. `shift` does the work; afterwards
-    `outcome` says how it ended.
+    `outcome` says how it ended. team: with whom it trains; of several processes it is the first.
 
     A disk that refuses what shall be saved does not end the run at once: see Keeper.
     """
 
-    def __init__(self, folder: RunFolder, write_sample: WriteSample) -> None:
+    def __init__(self, folder: RunFolder, write_sample: WriteSample, team: Team = ALONE) -> None:
         self.folder = folder
+        self.team = team
         self.write_sample = write_sample
         self.journal: Journal = folder.journal()
         self.heartbeat = Heartbeat(folder.heartbeat)
@@ -93,6 +94,9 @@ class Worker:
             try:
                 yield from self._shift()
             except NotFoundError:  # there is nothing to train in this folder, and so nothing that failed
+                raise
+            except LostError as error:  # nobody did anything wrong, and it can go on
+                self._note("interrupted", str(error))
                 raise
             except UserError as error:
                 self._note("failed", str(error))
@@ -124,9 +128,9 @@ class Worker:
         )
         tokenizer = self.folder.tokenizer()
         data = encode_corpus(self.folder.corpus(), tokenizer, length=config.length, batches=config.batches)
-        model = self.folder.first_model(config.seed).to(device_for(config.precision))
-        torch.set_num_threads(threads_for_products(model.config, config))
-        state = new_state(model, config)
+        model = self.folder.first_model(config.seed).to(self.team.device(config.precision))
+        torch.set_num_threads(self.team.threads(model.config, config))
+        state = new_state(model, config, self.team)
         self._resume(state)
         course = self._keeper.course = self._plan(model.config, data, config)
         looks = frozenset(milestones(course.first_plan, self._affordable(model, config)))
@@ -135,7 +139,7 @@ class Worker:
         self.journal.tell(state="running", heartbeat=time.time())
         self._look(state, tokenizer, config, looks, writes)
         self._keeper.bring_up_to_date(state)  # from now on there is something to look at, and to go on from
-        for record in self._steps(state, data, config, course):
+        for record in self.team.leading(self._steps(state, data, config, course), state, course):
             self.heartbeat.step()
             self._keeper.steps.append(record)
             ending = "done"
@@ -159,8 +163,9 @@ class Worker:
             yield from train(state, data, config, steps=course)
         except DivergedError:
             self.journal.tell(diverged_at=state.step)
-            with suppress(OSError):
-                checkpoint.save(diverged_checkpoints(self.folder), state)
+            if not self.team.sharded:  # of shards each process has some, and all of them stop here
+                with suppress(OSError):
+                    checkpoint.save(diverged_checkpoints(self.folder), state)
             raise
 
     def _resume(self, state: TrainingState) -> None:
@@ -184,7 +189,8 @@ class Worker:
         status = self.journal.status()
         known = status.course or ([(0, 0.0, status.steps_planned)] if status.steps_planned else [])
         if not known:
-            return plan_course(model, config, data)
+            device = self.team.device(config.precision)
+            return plan_course(model, self.team.part_of(config), data, device)
         seconds = None if config.minutes is None else 60 * config.minutes
         newest = self.journal.last_step()
         return Course(
@@ -213,11 +219,11 @@ class Worker:
         """Keeps the weights and writes a sample, if this step is a milestone. Repeating changes nothing."""
         last = state.step == self._keeper.course.last  # whose weights are kept anyway
         if state.step in looks and not last:
-            self._keeper.try_to_keep_snapshot(state.model, state.step)
+            self._keeper.try_to_keep_snapshot(self.team.whole(state.model), state.step)
         if state.step in writes or (last and writes):
-            state.model.eval()
-            text = self.write_sample(state.model, tokenizer, config.sample_prompt, config.seed)
-            state.model.train()
+            model = self.team.whole(state.model).eval()
+            text = self.write_sample(model, tokenizer, config.sample_prompt, config.seed)
+            model.train()
             self._keeper.samples.append(Sample(step=state.step, prompt=config.sample_prompt, text=text))
 
     def _ending(self, state: TrainingState, config: TrainingConfig, record: TrainStep) -> str:
@@ -225,7 +231,7 @@ class Worker:
         if config.patience and record.val_loss is not None and self._is_tired(config, record):
             return "early"
         now = time.monotonic()
-        if self._terminated.is_set():
+        if self._terminated.is_set() or self.team.leaving:
             return "interrupted"
         if now - self._keeper.flushed < FLUSH_SECONDS:
             return ""
@@ -256,18 +262,16 @@ class Worker:
         val_loss = [r.val_loss for r in self.journal.validation() if r.step <= record.step][-1]
         if ending in ("done", "early", "stopped"):
             self.journal.tell(message="Measuring the result on the held-out text.")
-            result = evaluate(
-                state.model,
-                data.validation,
-                length=config.length,
-                max_tokens=_final_tokens(state.model, config),
-            )
+            tokens = _final_tokens(state.model, config)
+            self.team.tell(Act.MEASURE, tokens)
+            result = evaluate(state.model, data.validation, length=config.length, max_tokens=tokens)
             val_loss = result.loss
             self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
         message = FAREWELLS[ending].format(steps=f"{state.step:,} step{'s' * (state.step != 1)}")
         ending = "done" if ending == "early" else ending
         self.journal.add_event(message)
         self.journal.tell(state=ending, message=message)
+        self.team.tell(Act.LEAVE)
         assert val_loss is not None
         self.outcome = self._outcome(state, record.train_loss, val_loss, ending)
 
@@ -289,7 +293,7 @@ def _final_tokens(model: LanguageModel, config: TrainingConfig) -> int:
     return max(2 * config.length, min(FINAL_TOKENS, affordable))
 
 
-def obey_signals(worker: Worker) -> None:
+def obey_signals(terminate: Callable[[int, FrameType | None], None]) -> None:
     """Makes SIGTERM and Ctrl-C mean: save, and leave."""
-    signal.signal(signal.SIGTERM, worker.terminate)
-    signal.signal(signal.SIGINT, worker.terminate)
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
