@@ -88,7 +88,7 @@ def test_a_worker_that_is_given_too_little_memory_says_what_fits(fast, make_run_
 def little(optimizer="muon", batch_size=8, **changes):
     """A model of two layers, and a training of it. changes: of either."""
     knobs = ("precision", "gradient_checkpointing", "quantization_aware")
-    settings = {name: changes.pop(name) for name in knobs if name in changes}
+    settings = {"precision": "fp32"} | {name: changes.pop(name) for name in knobs if name in changes}
     shape = {"vocab_size": 65, "n_positions": 64, "n_embd": 64, "n_layer": 3, "n_head": 4, "dropout": 0.0}
     model = GPT2Config(**shape | changes)
     return model, recipe(optimizer, model, batch_size=batch_size, steps=5, threads=1, **settings)
