@@ -1,12 +1,14 @@
 """Works through several runs in one launch of torchrun, because starting Python takes longest.
 
 The first argument is a JSON list, an object for each run: its folder, "shard"; "leave": the second process is
-asked to leave at once; "poison": a weight of the first one becomes infinite after some steps. Each process
-writes what became of each run into a file beside the first run, named by the second argument.
+asked to leave at once; "in_32_bits": see below; "poison": a weight of the first one becomes infinite after
+some steps. Each process writes what became of each run into a file beside the first run, named by the second
+argument.
 """
 
 import json
 import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,6 +25,17 @@ def write_randomly(model, tokenizer, prompt, seed):
     """Asks the model, and uses the global generator as a careless sampler might."""
     assert not model.training and model(torch.zeros(1, 2, dtype=torch.int64)).isfinite().all()
     return tokenizer.decode(torch.randint(tokenizer.vocab_size, (9,)).tolist())
+
+
+@contextmanager
+def in_32_bits():
+    """Lets Muon reckon in 32 bits: what is left is the order of sums, and not what it rounds to 16."""
+    bfloat16 = torch.Tensor.bfloat16
+    torch.Tensor.bfloat16 = torch.Tensor.float
+    try:
+        yield
+    finally:
+        torch.Tensor.bfloat16 = bfloat16
 
 
 def poison(model, tokenizer, prompt, seed):
@@ -55,7 +68,8 @@ def main():
     with processes() as everybody:
         for plot in plots:
             try:
-                work(plot, everybody)
+                with in_32_bits() if plot.get("in_32_bits") else nullcontext():
+                    work(plot, everybody)
                 came.append("")
             except UserError as error:
                 came.append(f"{type(error).__name__}: {error}")

@@ -23,6 +23,7 @@ from gpt2demo.training import distributed
 from gpt2demo.training.distributed import Processes, processes
 from gpt2demo.training.lock import is_held
 from gpt2demo.training.worker import Worker
+from tests.training.several import in_32_bits
 
 PROJECT = Path(__file__).parents[2]
 DEADLINE = 120.0
@@ -122,7 +123,7 @@ def events(run):
 KINDS = {
     "adamw": {"optimizer": "adamw", "gradient_clip": 1.0},
     "adamw-padded": {"optimizer": "adamw", "batches": "padded", "accumulation": 3, "weight_decay": 0.1},
-    # small steps, as Muon rounds to 16 bits and so makes more of the smallest difference
+    # small steps, as Muon makes more of the smallest difference; see `several.in_32_bits`
     "muon": {"optimizer": "muon", "weight_decay": 0.1, "learning_rate": 0.005},
     "muon-padded": {"optimizer": "muon", "batches": "padded", "accumulation": 2, "learning_rate": 0.005},
 }
@@ -138,7 +139,8 @@ def scene(fast_for_all, make_run_at, make_config, shape, corpus, lines):
         config = make_config(**{"steps": STEPS, "milestones": 3} | settings)
         text = lines if config.batches == "padded" else corpus
         runs[name] = make_run_at(fast_for_all / name, config, model=model, corpus=text)
-        return {"run": str(runs[name].path), "shard": name.startswith("fsdp")}
+        alike = name.split("-", 1)[1] in KINDS
+        return {"run": str(runs[name].path), "shard": name.startswith("fsdp"), "in_32_bits": alike}
 
     equal = [make(f"{how}-{kind}", **KINDS[kind]) for how in ("ddp", "fsdp") for kind in KINDS]
     for kind in KINDS:
@@ -161,8 +163,9 @@ def scene(fast_for_all, make_run_at, make_config, shape, corpus, lines):
         first = pool.submit(several, "first", *equal, *plain, *odd)
         kill = pool.submit(killed, runs["ddp-killed"])
         terminate = pool.submit(terminated, runs["fsdp-terminated"])
-        for kind in KINDS:
-            work_alone(runs[f"one-{kind}"])
+        with in_32_bits():
+            for kind in KINDS:
+                work_alone(runs[f"one-{kind}"])
         said["killed"], said["terminated"] = kill.result(), terminate.result()
         said["interrupted"] = {name: run.status() for name, run in runs.items()}
         names = [Path(plot["run"]).name for plot in (*equal, *plain, *odd)]
@@ -201,7 +204,7 @@ def test_the_folder_is_that_of_one_process(how, scene):
     assert ours.keys() == theirs.keys() and all(ours[name].shape == theirs[name].shape for name in ours)
     assert {p.name for p in two.path.iterdir()} == {p.name for p in one.path.iterdir()}
     files = {p.suffix for p in two.path.rglob("*") if p.is_file()}
-    assert files <= {".safetensors", ".json", ".sqlite", ".lock"}  # in particular, no pickle
+    assert files <= {".safetensors", ".json", ".sqlite", ".lock", ".beat"}  # in particular, no pickle
     assert two.load_model()[0].config == one.config()
 
 
