@@ -12,7 +12,8 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
 from gpt2demo.training.config import MAX_STEPS, TrainingConfig
 from gpt2demo.training.course import Course
-from gpt2demo.training.loop import TrainingState, evaluate, new_state, train, validation_tokens
+from gpt2demo.training.evaluation import evaluate, validation_tokens
+from gpt2demo.training.loop import TrainingState, new_state, train
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import evaluation_interval
 
@@ -122,7 +123,9 @@ def try_out(
     update = _time_update(state)  # which costs the same for every batch
     each = update + max(0.0, each - update) * training.rows / config.batch_size
     began = time.perf_counter()
-    evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
+    evaluate(
+        state.model, data.validation, length=config.length, max_tokens=held_out, hands=state.hands
+    )
     look = time.perf_counter() - began
     return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
 

@@ -10,8 +10,9 @@ from gpt2demo.text.batches import TokenData, encode_corpus
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.course import Course
 from gpt2demo.training.distributed import Processes
+from gpt2demo.training.evaluation import evaluate
 from gpt2demo.training.folder import RunFolder
-from gpt2demo.training.loop import TrainingState, evaluate, new_state, train
+from gpt2demo.training.loop import TrainingState, new_state, train
 from gpt2demo.training.messages import telling_of_loss
 from gpt2demo.training.team import Act
 

@@ -7,32 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from gpt2demo.errors import DivergedError
-from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router, Routing, load_balance
-from gpt2demo.text.batches import IGNORED, Part, TokenData, batch, mixed_seed, validation_windows
+from gpt2demo.text.batches import TokenData, batch, mixed_seed
 from gpt2demo.training.config import TrainingConfig
 from gpt2demo.training.course import Course
+from gpt2demo.training.evaluation import count_targets, cross_entropy, evaluate, validation_tokens
 from gpt2demo.training.hands import Hands
 from gpt2demo.training.optimizers import set_learning_rate
 from gpt2demo.training.precision import computing_in, make_scaler
 from gpt2demo.training.schedule import evaluation_interval, learning_rate_share
 from gpt2demo.training.team import ALONE, Team
 
-VALIDATION_TOKENS = 8_192  # how much held-out text each point of the validation curve reads at most
-LEAST_VALIDATION = 2_048  # ... and at least, and between them
-VALIDATION_SHARE = 0.01  # of what the run learns from, so that a short run does not spend its time on looks
-VALIDATION_WORK = 5e10  # ... and at most this many parameters times tokens: large models read less
 BALANCE = 0.01  # how much an uneven load of the experts counts (Fedus et al. 2021, section 2.2)
-EVALUATION_BATCH = 8_192  # tokens in one forward pass of an evaluation
-EVALUATION_LOGITS = 2**24  # ... and about this many scores at most, or GPT-2's would need gigabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +45,6 @@ class TrainStep:
     gradient_norm: float
     tokens_per_second: float
     elapsed: float  # seconds of training so far, pauses left out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How well a model foretells a text it has not been trained on."""
-
-    loss: float  # nats per token
-    accuracy: float  # share of tokens whose right next token was the first guess
-    tokens: int
 
 
 @dataclass(kw_only=True)
@@ -106,50 +90,6 @@ def watching_routers(model: LanguageModel) -> Iterator[list[Routing]]:
             handle.remove()
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss: minus the logarithm of the probability that the right next token was given, on average.
-
-    Padding does not count, and logarithms are taken in full precision.  (B, T, V), (B, T) → () in nats per
-    token.
-    """
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
-
-
-@torch.no_grad()
-def evaluate(model: LanguageModel, part: Part, *, length: int, max_tokens: int) -> Evaluation:
-    """Measures the model on the same windows (or rows) of a held-out text, every time it is asked.
-
-    `max_tokens` bounds how many tokens are read, in evenly spaced windows of `length`.
-    """
-    inputs, targets = validation_windows(part, length=length, max_tokens=max_tokens)  # (N, T) each
-    at_once = max(1, min(EVALUATION_BATCH, EVALUATION_LOGITS // model.config.vocab_size) // length)
-    was_training = model.training
-    model.eval()
-    loss, right, tokens = 0.0, 0, 0
-    for start in range(0, len(inputs), at_once):
-        x = inputs[start : start + at_once].to(model.device)
-        y = targets[start : start + at_once].to(model.device)
-        logits = model(x)
-        count = count_targets(y)
-        loss += cross_entropy(logits, y).item() * count
-        right += int((logits.argmax(-1) == y).sum())
-        tokens += count
-    model.train(was_training)
-    return Evaluation(loss=loss / tokens, accuracy=right / tokens, tokens=tokens)
-
-
-def count_targets(targets: Tensor) -> int:
-    """How many tokens are foretold: all that are not padding.  (B, T) → a number"""
-    return int((targets != IGNORED).sum())
-
-
-def validation_tokens(model: LanguageModel, config: TrainingConfig, steps: int) -> int:
-    """How many held-out tokens one point of the validation curve reads: fixed for a run, and affordable."""
-    most = int(VALIDATION_SHARE * steps * config.rows * config.length)
-    affordable = int(VALIDATION_WORK / count_parameters(model.config))
-    return max(2 * config.length, min(max(most, LEAST_VALIDATION), VALIDATION_TOKENS, affordable))
-
-
 def train(
     state: TrainingState, data: TokenData, config: TrainingConfig, *, steps: int | Course
 ) -> Iterator[TrainStep]:
@@ -169,7 +109,9 @@ def train(
         last = state.step == course.last
         evaluated = state.step % interval == 0 or last
         evaluation = (
-            evaluate(state.model, data.validation, length=config.length, max_tokens=held_out)
+            evaluate(
+                state.model, data.validation, length=config.length, max_tokens=held_out, hands=state.hands
+            )
             if evaluated
             else None
         )

@@ -21,11 +21,12 @@ from gpt2demo.training import checkpoint
 from gpt2demo.training.config import TrainingConfig, ran_out
 from gpt2demo.training.course import Course, Leg
 from gpt2demo.training.estimate import plan_course
+from gpt2demo.training.evaluation import evaluate
 from gpt2demo.training.folder import RunFolder
 from gpt2demo.training.heartbeat import Heartbeat
 from gpt2demo.training.journal import Journal, Sample
 from gpt2demo.training.lock import hold
-from gpt2demo.training.loop import TrainingState, TrainStep, evaluate, new_state, train
+from gpt2demo.training.loop import TrainingState, TrainStep, new_state, train
 from gpt2demo.training.memory import free_memory, is_out_of_memory
 from gpt2demo.training.saving import Keeper
 from gpt2demo.training.schedule import is_tired, milestones
@@ -264,7 +265,9 @@ class Worker:
             self.journal.tell(message="Measuring the result on the held-out text.")
             tokens = _final_tokens(state.model, config)
             self.team.tell(Act.MEASURE, tokens)
-            result = evaluate(state.model, data.validation, length=config.length, max_tokens=tokens)
+            result = evaluate(
+                state.model, data.validation, length=config.length, max_tokens=tokens, hands=state.hands
+            )
             val_loss = result.loss
             self.journal.tell(final_val_loss=result.loss, final_val_tokens=result.tokens)
         message = FAREWELLS[ending].format(steps=f"{state.step:,} step{'s' * (state.step != 1)}")

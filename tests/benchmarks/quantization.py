@@ -22,7 +22,7 @@ from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.quantized import PRECISIONS, fake_quantization, in_precision, weight_bytes
 from gpt2demo.text.batches import TokenData, batch, encode_corpus
-from gpt2demo.training.loop import cross_entropy, evaluate
+from gpt2demo.training.evaluation import cross_entropy, evaluate
 
 BITS = (8, 4, 3, 2)
 RATE = 3e-4  # of AdamW, for a model that has learned already

@@ -35,7 +35,8 @@ from gpt2demo.text.corpus import read_files
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training.config import recipe, threads_for_products
 from gpt2demo.training.estimate import plan_course
-from gpt2demo.training.loop import evaluate, new_state, train
+from gpt2demo.training.evaluation import evaluate
+from gpt2demo.training.loop import new_state, train
 
 DOCUMENTED = {"optimizer": "adamw", "precision": "fp32"}  # nanoGPT's, for a laptop without a GPU
 OURS = {"optimizer": "muon"}

@@ -9,6 +9,7 @@ from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.training import estimate, loop
 from gpt2demo.training.config import MAX_STEPS, recipe
 from gpt2demo.training.estimate import Estimator, Pace, try_out
+from gpt2demo.training.evaluation import Evaluation
 from gpt2demo.training.loop import train
 
 SHAPE = GPT2Config(vocab_size=40, n_positions=16, n_embd=16, n_layer=1, n_head=2, dropout=0.0)
@@ -95,9 +96,9 @@ class VirtualClock:
         self.now += self.update * (5 if self.updates < 3 else 1)  # the first ones are slow, as they are
         return 1.0, 1.0, 64
 
-    def evaluate(self, model, tokens, *, length, max_tokens):
+    def evaluate(self, model, tokens, *, length, max_tokens, hands):
         self.now += self.evaluation
-        return loop.Evaluation(loss=1.0, accuracy=0.5, tokens=max_tokens)
+        return Evaluation(loss=1.0, accuracy=0.5, tokens=max_tokens)
 
 
 @pytest.mark.parametrize("update, evaluation", [(0.002, 0.0), (0.005, 0.02), (0.01, 0.05), (0.4, 0.2)])

@@ -15,7 +15,9 @@ from gpt2demo.text.batches import IGNORED, Rows, TokenData, batch, encode_corpus
 from gpt2demo.text.tokenizers import train_tokenizer
 from gpt2demo.training import loop
 from gpt2demo.training.course import Course
-from gpt2demo.training.loop import cross_entropy, evaluate, new_state, train
+from gpt2demo.training.evaluation import cross_entropy, evaluate
+from gpt2demo.training.hands import Hands
+from gpt2demo.training.loop import new_state, train
 from gpt2demo.training.schedule import learning_rate_share
 
 
@@ -157,7 +159,7 @@ def test_padding_changes_neither_loss_nor_gradient(make_config, make_state, rows
 
 def test_a_padded_evaluation_is_the_mean_over_real_tokens(make_config, make_state, rows, monkeypatch):
     model = make_state(make_config()).model
-    monkeypatch.setattr("gpt2demo.training.loop.EVALUATION_BATCH", 16 * 7)  # in parts of different padding
+    monkeypatch.setattr("gpt2demo.training.evaluation.EVALUATION_BATCH", 16 * 7)  # in parts of different padding
     result = evaluate(model, rows.train, length=16, max_tokens=10**6)
     assert result.tokens == size(rows.train)
     model.eval()
@@ -223,16 +225,24 @@ def test_an_evaluation_is_the_mean_over_its_windows_and_changes_nothing(make_con
 def test_a_long_evaluation_in_parts_equals_one_in_a_single_piece(make_config, make_state, data, monkeypatch):
     model = make_state(make_config()).model
     whole = evaluate(model, data.train, length=16, max_tokens=10**6)
-    monkeypatch.setattr("gpt2demo.training.loop.EVALUATION_BATCH", 16 * 7)  # the last part is shorter
+    monkeypatch.setattr("gpt2demo.training.evaluation.EVALUATION_BATCH", 16 * 7)  # the last part is shorter
     parts = evaluate(model, data.train, length=16, max_tokens=10**6)
     assert parts.tokens == whole.tokens and parts.accuracy == whole.accuracy
     assert parts.loss == pytest.approx(whole.loss, abs=1e-6)
 
 
+def test_several_hands_see_what_one_sees(make_state, make_config, data):
+    model = make_state(make_config()).model
+    whole = {"length": 16, "max_tokens": 16 * 23}
+    one, three = (evaluate(model, data.validation, hands=hands, **whole) for hands in (None, Hands(3)))
+    assert one.loss == pytest.approx(three.loss, rel=1e-6)
+    assert (one.accuracy, one.tokens) == (pytest.approx(three.accuracy), three.tokens)
+
+
 def test_a_large_vocabulary_is_evaluated_in_small_parts(make_config, make_state, data, monkeypatch):
     model, rows = make_state(make_config()).model, []
     whole = evaluate(model, data.train, length=16, max_tokens=640)
-    monkeypatch.setattr(loop, "EVALUATION_LOGITS", 3 * 16 * model.config.vocab_size)
+    monkeypatch.setattr("gpt2demo.training.evaluation.EVALUATION_LOGITS", 3 * 16 * model.config.vocab_size)
     handle = model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     parts = evaluate(model, data.train, length=16, max_tokens=640)
     handle.remove()
