@@ -123,9 +123,7 @@ def try_out(
     update = _time_update(state)  # which costs the same for every batch
     each = update + max(0.0, each - update) * training.rows / config.batch_size
     began = time.perf_counter()
-    evaluate(
-        state.model, data.validation, length=config.length, max_tokens=held_out, hands=state.hands
-    )
+    evaluate(state.model, data.validation, length=config.length, max_tokens=held_out, hands=state.hands)
     look = time.perf_counter() - began
     return Pace(step=each, look=look, measured=True, every=training.evaluate_every)
 

@@ -159,7 +159,7 @@ def test_padding_changes_neither_loss_nor_gradient(make_config, make_state, rows
 
 def test_a_padded_evaluation_is_the_mean_over_real_tokens(make_config, make_state, rows, monkeypatch):
     model = make_state(make_config()).model
-    monkeypatch.setattr("gpt2demo.training.evaluation.EVALUATION_BATCH", 16 * 7)  # in parts of different padding
+    monkeypatch.setattr("gpt2demo.training.evaluation.EVALUATION_BATCH", 16 * 7)  # of different padding
     result = evaluate(model, rows.train, length=16, max_tokens=10**6)
     assert result.tokens == size(rows.train)
     model.eval()

@@ -188,7 +188,9 @@ def test_fp16_is_refused_where_there_is_no_gpu(same_tab: TrainTab) -> None:
 
 def test_the_knobs_change_what_the_run_needs(same_tab: TrainTab) -> None:
     plan = same_tab.form_part.planner.plan
-    plain, half = (plan(Form.of(values(precision=bits))) for bits in ("fp32", "bf16"))
+    plain, half = (
+        plan(Form.of(values(precision=bits, size="mini", context=64, batch=64))) for bits in ("fp32", "bf16")
+    )
     less = plan(Form.of(values(knobs=["gradient_checkpointing"], size="mini", context=64, batch=64)))
     more = plan(Form.of(values(knobs=["quantization_aware"], size="mini", context=64, batch=64)))
     assert half.run.training.precision == "bf16" and half.memory < plain.memory
