@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpt2demo.errors import ConfigError, LimitError, check_choice, check_range
-from gpt2demo.model.anatomy import count_parameters
+from gpt2demo.model.anatomy import count_parameters, flops_per_token
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.memory import MemoryByPart, memory_by_part
 from gpt2demo.text.batches import BATCHES
@@ -18,6 +18,8 @@ MAX_MINUTES = 24 * 60
 MAX_BATCH = 512
 MAX_ACCUMULATION = 256
 HANDS_PARAMETERS = 30_000_000  # each hand holds gradients of its own: larger models share out each product
+BACKWARD = 3  # a step costs three times its forward pass
+USUAL_SPEED = 1e11  # multiplications and additions per second, of two cores
 PROCESS_SHARE = 1.3  # a process takes up to so many times its tensors (README, "Costs")
 OPTIMIZERS = ("adamw", "adam", "muon")
 DECAYS = ("cosine", "linear", "constant", "wsd")
@@ -188,7 +190,24 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
     if changes.get("minutes") is not None:
         numbers["steps"] = None
     numbers |= {name: value for name, value in changes.items() if value is not None}
-    return TrainingConfig(**numbers)
+    config = TrainingConfig(**numbers)
+    if optimizer == "muon" and changes.get("learning_rate") is None:
+        config = replace(config, learning_rate=config.learning_rate * _patience(model, config))
+    return config
+
+
+def _patience(model: GPT2Config, config: TrainingConfig) -> float:
+    """The longer a run, the smaller its steps may be: by the third root, down to a third. → 1/3 … 1
+
+    Minutes are turned into steps as for a usual machine, so that the same command says the same anywhere.
+    """
+    steps = config.steps
+    if steps is None:
+        assert config.minutes is not None
+        work = BACKWARD * config.rows * config.length * flops_per_token(model, config.length)
+        steps = int(60 * config.minutes * USUAL_SPEED / work)
+    share: float = (MUON["steps"] / max(1, steps)) ** (1 / 3)
+    return min(1.0, max(1 / 3, share))
 
 
 def hands_for(model: GPT2Config, config: TrainingConfig) -> int:

@@ -10,7 +10,7 @@ from gpt2demo.model.anatomy import count_parameters, flops_per_token
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
-from gpt2demo.training.config import MAX_STEPS, TrainingConfig
+from gpt2demo.training.config import BACKWARD, MAX_STEPS, TrainingConfig
 from gpt2demo.training.course import Course
 from gpt2demo.training.evaluation import evaluate, validation_tokens
 from gpt2demo.training.loop import TrainingState, new_state, train
@@ -23,7 +23,6 @@ CALIBRATIONS = 50  # and this part of the budget
 PROBE_FLOPS = 2e10  # in one step that is tried out so long; larger batches are scaled up from smaller ones
 PROBE_PARAMETERS = 30_000_000  # larger models are not tried out: making them alone takes seconds
 WARMUP = 2  # first steps, which are slower
-BACKWARD = 3  # a step costs three times its forward pass
 USUAL_RATE = 3e10  # multiplications and additions per second, assumed where nothing was measured yet
 VOCABULARIES = 64  # sizes within such a stretch are taken for the same
 REMEMBERED = 256

@@ -1,7 +1,7 @@
 """What is decided before a run begins, and the command that a person can type to decide the same again."""
 
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gpt2demo.errors import LimitError
@@ -17,6 +17,7 @@ LEARNING = (
     *("learning_rate", "decay", "warmup", "final_learning_rate", "weight_decay", "gradient_clip", "beta2"),
     *("accumulation", "evaluate_every", "patience"),
 )
+SIZES = ("batch_size", "length", "accumulation")  # of a step
 NOT_ASKED = ("vocab_size", "layer_norm_epsilon")  # the tokenizer says it; nobody changes it
 
 
@@ -86,7 +87,11 @@ def command_for(plan: RunPlan, out: str) -> str:
     words: list[Any] = ["python", "-m", "gpt2demo", "train", "--text", *(plan.sources or plan.names)]
     words += ["--title", plan.title, *_model_options(plan), "--optimizer", training.optimizer]
     words += ["--steps", training.steps] if training.steps is not None else ["--minutes", training.minutes]
-    usual = recipe(training.optimizer, plan.model, steps=1, fine_tuning=plan.start is not None)
+    fine_tuning = plan.start is not None
+    usual = recipe(training.optimizer, plan.model, steps=1, fine_tuning=fine_tuning)
+    sizes = {name: getattr(training, name) for name in ("steps", "minutes", *SIZES)}
+    rate = recipe(training.optimizer, plan.model, fine_tuning=fine_tuning, **sizes).learning_rate
+    usual = replace(usual, learning_rate=rate)  # which depends on how long the run is
     whole = plan.model.n_positions if plan.start else training.length
     for option, value, expected in (
         ("--context", training.length, whole),

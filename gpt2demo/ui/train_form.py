@@ -131,7 +131,7 @@ def fine_tuned(form: Form, base: GPT2Config) -> GPT2Config:
 
 
 def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> TrainingConfig:
-    """The training that a form describes; see `in_epochs` for a budget in epochs."""
+    """The training that a form describes; see `in_steps` for a budget in epochs."""
     check_choice("batches", form.batches, (None, *BATCHES))
     check_all("The knobs", form.knobs or (), KNOBS)
     length = whole(form.context) if fine_tuning else None
@@ -157,11 +157,12 @@ def training(form: Form, model: GPT2Config, *, fine_tuning: bool = False) -> Tra
     return config
 
 
-def in_epochs(form: Form, config: TrainingConfig, facts: CorpusReport) -> TrainingConfig:
-    """The same training, with a budget in epochs turned into steps."""
+def in_steps(form: Form, config: TrainingConfig, facts: CorpusReport) -> Form:
+    """The same form, with a budget in epochs turned into steps. config: the training that it describes."""
     if form.budget != "epochs":
-        return config
-    return replace(config, steps=max(1, round(form.epochs / facts.epochs(1, config.rows, config.length))))
+        return form
+    steps = max(1, round(form.epochs / facts.epochs(1, config.rows, config.length)))
+    return replace(form, budget="steps", steps=steps)
 
 
 def _budget(form: Form) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gpt2demo.training.config import planned_memory
 from gpt2demo.training.plan import RunPlan, Start
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.text import train as words
-from gpt2demo.ui.train_form import SIZES, Form, fine_tuned, in_epochs, shape, training, whole
+from gpt2demo.ui.train_form import SIZES, Form, fine_tuned, in_steps, shape, training, whole
 from gpt2demo.ui.variant_words import differences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ class Planner:
             title=self._title(form, corpus, model, base),
             preset=self.models.folder(base.ref).facts().preset if base else form.size,
             model=model,
-            training=in_epochs(form, settings, facts),
+            training=training(in_steps(form, settings, facts), model, fine_tuning=base is not None),
             corpus=corpus,
             tokenizer=tokenizer,
             sources=self._sources(form),
