@@ -123,8 +123,6 @@ def _kept(config: GPT2Config, tokens: int, length: int, precision: str, quantize
         block += length * length * FLOAT  # the mask, which all heads and texts share
     top = tokens * C * (FLOAT + number + FLOAT * dropout)
     working = tokens * number * (C + F * config.experts_per_token) + tokens * C * FLOAT
-    if config.activation == "gelu_new" and number == HALF:
-        working += 3 * tokens * F * FLOAT  # it is computed in 32 bits
     return _Kept(stream=tokens * C * FLOAT, block=block, top=top, layers=config.n_layer, working=working)
 
 
@@ -138,14 +136,13 @@ def _kept_by_a_block(config: GPT2Config, length: int, precision: str, quantized:
     | queries, keys, values                             | 3·C       | always in 32 bits; rotary: 3·C more |
     | what attention found, and its normalisation       | C + H     | always in 32 bits; bf16: C more     |
     | inside the MLP, before and after the bend         | 2·F       | relu: F; for each expert 3·C more   |
-    | gelu_new: how far each gate was open              | F         |                                     |
     | dropout: attention weights before, after, mask    | 3·H·T     | the fused kernel keeps none of them |
     | dropout: what was silenced                        | 2·C       |                                     |
     """
     C, F, H, K = config.n_embd, config.mlp_width, config.n_head, config.experts_per_token
     number = FLOAT if precision == "fp32" else HALF
     dropout = config.dropout > 0
-    hidden = {"relu": 1, "gelu": 2, "gelu_new": 3}[config.activation] * F
+    hidden = F if config.activation == "relu" else 2 * F
     experts = K * (3 * C + hidden) if config.n_experts > 1 else hidden
     kept = 2 * C * FLOAT + (3 * C + experts) * number + 3 * C * FLOAT
     if config.positions == "rotary":

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.gelu import QuickGELU
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
@@ -18,8 +17,6 @@ def activate(x: Tensor, activation: str) -> Tensor:
     """
     if activation == "relu":
         return F.relu(x)
-    if activation == "gelu_new" and x.device.type == "cpu":
-        return QuickGELU.apply(x)  # type: ignore[no-untyped-call, no-any-return]
     return F.gelu(x, approximate="tanh" if activation == "gelu_new" else "none")
 
 
