@@ -1,12 +1,12 @@
 """Finding a learning rate: train a throwaway model while the rate grows, and see where learning is fastest.
 
-The learning rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3),
-with a rate that grows by the same factor at each step instead of by the same amount.
+The learning rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section
+3.3), with a rate that grows by the same factor at each step instead of by the same amount.
 """
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -79,15 +79,15 @@ def search(
     steps: int,
     memory_bytes: int,
     start: LanguageModel | None = None,
-) -> Iterator[Trial]:
+) -> Generator[Trial, None, None]:
     """Trains a throwaway model for some steps while the learning rate grows from far too small to too large.
 
     Everything else is as in the run: the text, the batches, the optimiser, with all its groups in proportion.
-    Only dropout is left out, which is there for what comes much later. start: the weights that the run goes on
-    from, which are copied. steps: see `search_steps`.
+    Only dropout is left out, which is there for what comes much later. start: the weights that the run goes
+    on from, which are copied. steps: see `search_steps`.
 
-    Yields a Trial for each step. Ends early when the loss explodes or is no number any more. Raises LimitError
-    for what does not fit into memory, BusyError when the machine is far slower than was thought.
+    Yields a Trial for each step. Ends early when the loss explodes or is no number any more. Raises
+    LimitError for what does not fit into memory, BusyError when the machine is far slower than was thought.
     """
     plain = replace(model, dropout=0.0)
     config = replace(training, learning_rate=HIGHEST_RATE)
@@ -108,14 +108,15 @@ def suggest(trials: Sequence[Trial]) -> Suggestion:
     """Reads a learning rate from a search: the smallest that made nearly all of the progress.
 
     Below the right rate the loss falls the faster the larger the rate is; above it falls no more, and then it
-    rises. The suggestion is the first rate at which the smoothed loss has made 95 % of its fall. Two rules that
-    are often used do worse here: the loss falls steepest while the model learns how frequent each token is,
-    which happens at rates far too small, once for each optimiser at another place; and the rate of the lowest
-    loss lies anywhere on a flat stretch whose far end is close to the explosion.
+    rises. The suggestion is the first rate at which the smoothed loss has made 95 % of its fall. Two rules
+    that are often used do worse here: the fall is steepest at rates much too small (AdamW 0.0005, Muon 0.001),
+    and the rate of the lowest loss lies anywhere on a flat stretch whose far end is close to the explosion.
 
-    Measured with `nano` on assets/texts/little_stories.txt: AdamW 0.003, Muon 0.03, Adam 0.002, where the
-    recipes have 0.001, 0.03 and 0.001. Runs of 150 steps end at …
-    A search sees the first steps only: long runs are often best at somewhat smaller rates.
+    Checked with `nano` on assets/texts/little_stories.txt, in runs of 150 steps. AdamW 0.003: validation
+    loss 2.38, at the recipe's 0.001 2.41, at 0.01 2.63. Muon 0.03, which is the recipe's: 1.99, at 0.01 2.25,
+    at 0.1 2.24. Adam 0.002 is too much: 2.84, at the recipe's 0.001 2.41, for such a run begins at its full
+    rate, without the rise that a search has. A search sees the first steps only: the longer a run, the
+    smaller is mostly its best rate.
 
     Raises ConfigError when the loss never fell.
     """
