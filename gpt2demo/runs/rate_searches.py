@@ -38,7 +38,7 @@ class RateSearches:
         return any(entry.started for entry in self.store.index.queue())
 
     def watch(self, plan: RunPlan) -> Iterator[tuple[Trial, ...]]:
-        """Searches a rate for a run that could be started. Yields now and then the trials so far, at last all.
+        """Searches a rate for a run that could be started. Yields now and then all trials so far.
 
         It ends soon after nobody watches any more. Raises BusyError while another search goes on, and what
         `search_steps` and `search` raise.

@@ -49,7 +49,7 @@ BEGINS = "Beginning …"
 GOING = "Step {step} of {steps} …"
 DISTURBS = " A run is training at the same time: the two slow each other down."
 FOUND = (
-    "{suggested:.2g} looks good: the first rate that makes nearly all of the progress; now it is "
+    "{suggested:.2g} looks good: the first rate that makes most of the progress; now it is "
     "{present:.2g}. The loss is lowest at {lowest:.2g}{explodes}. This saw the first steps only: a long run "
     "is often best somewhat lower, and the recipe's rate was measured in whole runs."
 )
