@@ -109,7 +109,7 @@ def suggest(trials: Sequence[Trial]) -> Suggestion:
 
     Below the right rate the loss falls the faster the larger the rate is; above it falls no more, and then
     it rises. The suggestion is the first rate at which the smoothed loss has made 85 % of its fall. Two rules
-    that are often used do worse here: the fall is steepest at rates much too small (AdamW 0.0005, Muon 0.001),
+    that are often used do worse here: the fall is steepest at rates too small (AdamW 0.0005, Muon 0.001),
     and the lowest loss lies on a flat stretch that ends close to the explosion (AdamW 0.006, Muon 0.07).
 
     Checked with `nano` on assets/texts/little_stories.txt and four seeds: AdamW 0.0016 to 0.0022, Muon 0.020

@@ -27,7 +27,8 @@ class RatesPart:
         self.searches = RateSearches(form_part.services.store, form_part.estimator)
         form, shown = form_part.form, form_part.form.learning.rates
         outputs = [shown.note, shown.drawn, shown.plot, shown.found, shown.use]
-        shown.begin.click(self.search, form.controls, outputs, **QUIET)
+        searched = shown.begin.click(self.search, form.controls, outputs, **QUIET)
+        searched.failure(lambda: hint(words.TRY_RATES_INFO), None, shown.note, **QUIET)  # no step goes on
         shown.use.click(self.use, shown.found, [form.rate, shown.use], **QUIET)
 
     @guarded

@@ -2,13 +2,15 @@
 
 import json
 import threading
+import time
+from itertools import count
 
 import pytest
 import torch
 
 from gpt2demo.runs import rate_searches
 from gpt2demo.training.estimate import Estimator, Pace
-from gpt2demo.training.finder import Suggestion
+from gpt2demo.training.finder import Suggestion, Trial
 from gpt2demo.ui.text import learning as words
 from gpt2demo.ui.theme import hint
 from gpt2demo.ui.train_rates import said
@@ -44,17 +46,26 @@ def test_a_curve_grows_and_the_rate_can_be_used(same_tab: TrainTab) -> None:  # 
     assert torch.equal(torch.get_rng_state(), luck)
 
 
-def test_one_at_a_time_and_it_ends_when_nobody_watches(same_tab: TrainTab) -> None:  # noqa: F811
-    threads = threading.active_count()
+def test_one_at_a_time_and_it_ends_when_nobody_watches(same_tab: TrainTab, monkeypatch) -> None:  # noqa: F811
+    closed = threading.Event()
+
+    def endless(*_, **__):
+        try:
+            for step in count():
+                yield Trial(step=step, steps=100, learning_rate=0.1, loss=2.0, smoothed=2.0)
+                time.sleep(0.002)
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(rate_searches, "search", endless)
     going = same_tab.rates_part.search(*form())
     next(going), next(going)
     assert "already" in told(lambda: list(same_tab.rates_part.search(*form())))
     going.close()
-    job = [thread for thread in threading.enumerate() if "_work" in thread.name]
-    for thread in job:
-        thread.join(10)
-    assert threading.active_count() <= threads
-    assert list(same_tab.rates_part.search(*form()))
+    assert closed.wait(5)
+    turn = same_tab.rates_part.searches._turn
+    assert turn.acquire(timeout=5)  # the next may come
+    turn.release()
 
 
 def test_what_is_said_of_a_bad_form_and_of_a_run_at_work(same_tab: TrainTab, monkeypatch) -> None:  # noqa: F811
