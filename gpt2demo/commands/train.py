@@ -47,9 +47,26 @@ def add_train(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue a run that diverged, from before it went wrong, with a tenth of its learning rate",
     )
+    command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
+    command.add_argument(
+        "--shard",
+        action="store_true",
+        help="under torchrun: spread a model that does not fit one device over all of them",
+    )
+    add_choices(command)
+    command.add_argument(
+        "--sample-prompt", metavar="TEXT", help="what the samples written on the way begin with"
+    )
+    command.add_argument(
+        "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
+    )
+    command.add_argument("--title", help="what the run is called on the page")
+
+
+def add_choices(command: argparse.ArgumentParser) -> None:
+    """The options that say what a run learns from, what it is and how it learns."""
     command.add_argument("--text", nargs="+", metavar="FILE", help="text files (.txt, .md) to learn from")
     command.add_argument("--encoding", help="how the files are written, if not in Unicode (e.g. cp1252)")
-    command.add_argument("--out", metavar="RUN", help="the folder that the new run shall fill")
     command.add_argument(
         "--from",
         dest="start",
@@ -73,18 +90,6 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run")
     command.add_argument("--threads", type=int, metavar="N", help="processor threads; default: 2")
     _add_costs(command)
-    command.add_argument(
-        "--sample-prompt", metavar="TEXT", help="what the samples written on the way begin with"
-    )
-    command.add_argument(
-        "--snapshot-megabytes", type=float, metavar="MB", help="room for the weights of earlier steps"
-    )
-    command.add_argument("--title", help="what the run is called on the page")
-    command.add_argument(
-        "--shard",
-        action="store_true",
-        help="under torchrun: spread a model that does not fit one device over all of them",
-    )
     add_shape(command)
 
 
@@ -197,6 +202,11 @@ def new_run(options: argparse.Namespace) -> RunFolder:
             "train needs either the folder of a run, or --text FILE and --out RUN.",
             "See python -m gpt2demo train --help.",
         )
+    return RunFolder.create(Path(options.out), plan_run(options))
+
+
+def plan_run(options: argparse.Namespace) -> RunPlan:
+    """The run that the options of `add_choices` describe, where there is a text. Raises a UserError."""
     corpus = read_files(options.text, options.encoding)
     start = _start(options)
     if start is not None:
@@ -210,12 +220,12 @@ def new_run(options: argparse.Namespace) -> RunFolder:
     names = ["steps", "minutes", "batch_size", "seed", "threads", *LEARNING]
     names += ["sample_prompt", "snapshot_megabytes", "batches"]
     names += ["precision", "gradient_checkpointing", "quantization_aware"]
-    changes = {name: getattr(options, name) for name in names} | {"length": options.n_positions}
+    changes = {name: getattr(options, name, None) for name in names} | {"length": options.n_positions}
     training = recipe(options.optimizer, model, fine_tuning=start is not None, **changes)
     device_for(training.precision)  # refuses what this machine cannot compute
     check_fits(model, training, memory_bytes=memory_for_a_run())
-    plan = RunPlan(
-        title=options.title or Path(options.text[0]).stem.replace("_", " "),
+    return RunPlan(
+        title=getattr(options, "title", None) or Path(options.text[0]).stem.replace("_", " "),
         preset=start.preset if start else options.preset or USUAL_SIZE,
         model=model,
         training=training,
@@ -225,7 +235,6 @@ def new_run(options: argparse.Namespace) -> RunFolder:
         tokenizer_options=again,
         start=start,
     )
-    return RunFolder.create(Path(options.out), plan)
 
 
 def _start(options: argparse.Namespace) -> Start | None:

@@ -33,3 +33,8 @@ class Hands:
             return [work(part) for part in (first, *rest)]
         begun = [self._others.submit(work, part) for part in rest]
         return [work(first), *(one.result() for one in begun)]
+
+    def close(self) -> None:
+        """Ends the other threads now, and waits until they have ended."""
+        if self._others is not None:
+            self._others.shutdown()

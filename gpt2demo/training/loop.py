@@ -117,7 +117,7 @@ def train(
         )
         share = learning_rate_share(state.step, course, config) if not last else 0.0
         computed = time.perf_counter()
-        loss, norm, read = _update(state, data, config, share, learn=not last)
+        loss, norm, read = gradient_step(state, data, config, share, learn=not last)
         now = time.perf_counter()
         _measure_speed(state, read, now - computed)
         state.elapsed += now - before  # with all that was done between two steps
@@ -141,10 +141,14 @@ def train(
             return
 
 
-def _update(
+def gradient_step(
     state: TrainingState, data: TokenData, config: TrainingConfig, share: float, *, learn: bool
 ) -> tuple[float, float, int]:
-    """One step of gradient descent, or only its measurement. → loss, gradient norm, tokens read"""
+    """One step of gradient descent, or only its measurement. → loss, gradient norm, tokens read
+
+    share: of each optimiser group's highest learning rate. Raises DivergedError before an update that is not
+    a number could touch the weights.
+    """
     state.model.train()
     inputs, targets = batch(
         data.train, seed=config.seed, step=state.step, batch_size=config.rows, length=config.length

@@ -7,6 +7,8 @@ from typing import Any
 from gradio.events import api
 
 from gpt2demo.runs.identity import is_owner, new_owner
+from gpt2demo.runs.rate_searches import RateSearches
+from gpt2demo.training.finder import suggest
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.train_form import Form, variant_fields
@@ -17,12 +19,14 @@ from gpt2demo.ui.train_planner import Planner
 class TrainAPI:
     """Named endpoints; the page itself does not use them."""
 
-    def __init__(self, services: Services, planner: Planner, live: Live) -> None:
+    def __init__(self, services: Services, planner: Planner, live: Live, searches: RateSearches) -> None:
         self.services = services
         self.planner = planner
         self.live = live
+        self.searches = searches
         endpoints = (
             self.start_training,
+            self.find_learning_rate,
             self.training_progress,
             self.pause_training,
             self.resume_training,
@@ -89,6 +93,57 @@ class TrainAPI:
         plan = self.planner.plan(form).run
         run = self.services.manager.create_and_start(owner, nonce or secrets.token_hex(12), plan)
         return {"run": run, "owner": owner, "address": f"?run={run}"}
+
+    @guarded
+    def find_learning_rate(
+        self,
+        text: str,
+        tokenizer: str = "char",
+        vocabulary: int = 1024,
+        size: str = "nano",
+        optimizer: str = "muon",
+        seed: int = 1337,
+        variants: dict[str, Any] | None = None,
+        start: str = "",
+    ) -> dict[str, Any]:
+        """Tries out learning rates on a throwaway model, from far too small to far too large.
+
+        Args:
+            text: what the model learns from, at most 12 MB.
+            tokenizer: "char", "bpe" or "word".
+            vocabulary: how many different tokens at most, for "bpe" and "word".
+            size: "pico", "nano", "micro", "mini" and larger; one step must not take seconds.
+            optimizer: "muon", "adamw" or "adam".
+            seed: of the model's random numbers and of its batches.
+            variants: what is not as in GPT-2, as for start_training.
+            start: "starter" or "run:ID", whose size, tokens and weights the search begins with.
+
+        Returns:
+            The suggested rate, the recipe's, that of the lowest loss, that from which it explodes (or null),
+            and the trials: rate, loss and smoothed loss, in nats per token.
+        """
+        form = Form(
+            source="paste",
+            pasted=text,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            size=size,
+            optimizer=optimizer,
+            seed=seed,
+            begin="hand" if start else "new",
+            hand=start,
+            **variant_fields(variants),
+        )
+        plan = self.planner.plan(form).run
+        *_, trials = self.searches.watch(plan)
+        found = suggest(trials)
+        return {
+            "suggested": found.learning_rate,
+            "recipe": plan.training.learning_rate,
+            "lowest": found.lowest,
+            "explodes": found.explodes,
+            "trials": [(trial.learning_rate, trial.loss, trial.smoothed) for trial in trials],
+        }
 
     def training_progress(self, run: str, after_step: int = -1) -> dict[str, Any]:
         """How a run is doing: its steps later than after_step, what it wrote, and its state.

@@ -4,9 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2demo.ui.components import SafeHTML
+from gpt2demo.ui.components import PlotlyPlot, SafeHTML
 from gpt2demo.ui.text import learning as words
 from gpt2demo.ui.theme import hint
+
+RATES_HEIGHT = 300
 
 
 class LearningLayout:
@@ -36,6 +38,7 @@ class LearningLayout:
                         self.accumulation = _field("accumulation")
                         self.evaluate_every = _field("evaluate_every")
                     self.patience = _field("patience")
+            self.rates = RatesLayout()
 
     @property
     def controls(self) -> list[Any]:
@@ -50,6 +53,19 @@ class LearningLayout:
             self.evaluate_every,
             self.patience,
         ]
+
+
+class RatesLayout:
+    """Where learning rates are tried out."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="gd-actions"):
+            self.begin = gr.Button(words.TRY_RATES, elem_id="train-try-rates")
+            self.use = gr.Button(words.USE_RATE, visible=False, elem_id="train-use-rate")
+        self.found = gr.State(None)  # the rate that was found
+        self.note = SafeHTML(hint(words.TRY_RATES_INFO), elem_id="train-rates-note")
+        with gr.Column(visible=False) as self.drawn:
+            self.plot = PlotlyPlot(label=words.RATES_LABEL, height=RATES_HEIGHT, elem_id="train-rates")
 
 
 def _field(name: str) -> gr.Textbox:

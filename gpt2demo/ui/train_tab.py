@@ -12,6 +12,7 @@ from gpt2demo.ui.train_api import TrainAPI
 from gpt2demo.ui.train_form import Form
 from gpt2demo.ui.train_form_part import QUIET, FormPart
 from gpt2demo.ui.train_live_part import LivePart
+from gpt2demo.ui.train_rates import RatesPart
 
 # A click on Start gets its name in the browser: the same form within these milliseconds is the same click.
 CLICK = """(...values) => {
@@ -43,8 +44,11 @@ class TrainTab:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.form_part = FormPart(page)
+        self.rates_part = RatesPart(self.form_part)
         self.live_part = LivePart(page)
-        self.api = TrainAPI(page.services, self.form_part.planner, self.live_part.live)
+        self.api = TrainAPI(
+            page.services, self.form_part.planner, self.live_part.live, self.rates_part.searches
+        )
         form, shown = self.form_part.form, self.live_part.shown
         form.start.click(None, None, form.said, js=TELL)
         started = form.start.click(

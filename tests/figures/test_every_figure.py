@@ -13,6 +13,7 @@ from gpt2demo.figures.curves import Curve, loss_figure
 from gpt2demo.figures.embeddings import embedding_figure
 from gpt2demo.figures.positions import position_figure
 from gpt2demo.figures.probabilities import ProbabilityRow, probability_figure
+from gpt2demo.figures.rates import rate_figure
 from tests.figures.read_figure import imports, sent, strings
 
 EVERY = {
@@ -24,6 +25,7 @@ EVERY = {
     ),
     "position": position_figure(np.eye(2)),
     "probability": probability_figure([ProbabilityRow(token="a", before=0.5, after=1.0, chosen=True)]),
+    "rates": rate_figure([0.1, 1], [2, 1], [2, 1], span=(0.1, 1), present=0.1, suggested=1),
 }
 
 

@@ -89,7 +89,7 @@ class VirtualClock:
         for module in (loop, estimate):
             patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: self.now))
             patch.setattr(module, "evaluate", self.evaluate)
-        patch.setattr(loop, "_update", self.step)
+        patch.setattr(loop, "gradient_step", self.step)
 
     def step(self, state, data, config, share, *, learn):
         self.updates += 1

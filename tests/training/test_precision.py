@@ -105,7 +105,7 @@ def test_bf16_multiplies_in_16_bits_and_sums_the_loss_in_32(make_config, make_st
         block.mlp.c_fc.register_forward_hook(lambda m, i, out: seen.update(product=out.dtype)),
         block.register_forward_hook(lambda m, i, out: seen.update(stream=out.dtype)),
     ]
-    loop._update(state, data, config, 1.0, learn=True)
+    loop.gradient_step(state, data, config, 1.0, learn=True)
     for handle in handles:
         handle.remove()
     assert seen == {"product": torch.bfloat16, "stream": torch.float32}

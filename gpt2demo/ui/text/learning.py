@@ -38,3 +38,20 @@ PATIENCE_INFO = (
     "So many looks without a new best end the run. 0: never. Small: it may give up at a mere hiccup. The "
     "kept weights are the last ones; earlier ones are among the steps in the header."
 )
+TRY_RATES = "Try learning rates"
+TRY_RATES_INFO = (
+    "Which learning rate is right? A throwaway model of this shape reads your text for at most a hundred "
+    "steps, while the rate grows from far too small to far too large (Smith 2017)."
+)
+RATES_LABEL = "Loss over learning rates"
+USE_RATE = "Use it"
+BEGINS = "Beginning …"
+GOING = "Step {step} of {steps} …"
+DISTURBS = " A run is training at the same time: the two slow each other down."
+FOUND = (
+    "{suggested:.2g} looks good: the first rate that makes most of the progress; now it is "
+    "{present:.2g}. The loss is lowest at {lowest:.2g}{explodes}. This saw the first steps only: a long run "
+    "is often best somewhat lower, and the recipe's rate was measured in whole runs."
+)
+EXPLODES = " and explodes from {rate:.2g} on"
+NEVER_EXPLODES = " and never exploded"
