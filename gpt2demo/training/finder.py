@@ -115,9 +115,9 @@ def suggest(trials: Sequence[Trial]) -> Suggestion:
     Checked with `nano` on assets/texts/little_stories.txt and four seeds: AdamW 0.0016 to 0.0022, Muon 0.020
     to 0.031, Adam 0.0014 to 0.0028; the recipes have 0.001, 0.03 and 0.001. Runs of 150 steps end at a
     validation loss of 2.41, 2.38 and 2.63 by AdamW at 0.001, 0.003 and 0.01; of 2.25, 1.99 and 2.24 by Muon
-    at 0.01, 0.03 and 0.1; of 2.41 and 2.84 by Adam at 0.001 and 0.002: for Adam it suggests too much, perhaps because
-    such a run begins at its full rate, without the rise that a search has. A search sees the first steps
-    only: the longer a run, the smaller is mostly its best rate.
+    at 0.01, 0.03 and 0.1; of 2.41 and 2.84 by Adam at 0.001 and 0.002: for Adam it suggests too much, perhaps
+    because such a run begins at its full rate, without the rise that a search has. A search sees the first
+    steps only: the longer a run, the smaller is mostly its best rate.
 
     Raises ConfigError when the loss never fell.
     """
