@@ -67,11 +67,13 @@ class Course:
         """
         if self.seconds is None or step + 1 >= self.last or step < self.gone_to:
             return False
-        marked, then = self._marks[-1] if self._marks else (0, 0.0)
-        if elapsed - then < self.seconds / CORRECTIONS or step <= marked:
+        if not self._marks:  # the first step, which is slower than all others, says nothing
+            self._marks.append((step, elapsed))
+            return False
+        if elapsed - self._marks[-1][1] < self.seconds / CORRECTIONS:
             return False
         self._marks.append((step, elapsed))
-        marked, then = self._marks[0] if len(self._marks) > 1 else (marked, then)
+        marked, then = self._marks[0]
         left = (self.seconds - elapsed) * (step - marked) / max(elapsed - then, 1e-9)
         here = step + 1
         self.legs.append(Leg(here, self.done(here), here + max(1, round(left))))

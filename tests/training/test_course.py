@@ -77,13 +77,23 @@ def test_what_was_gone_already_is_not_corrected_again():
     legs = list(course.legs)
     again = Course(5, seconds=10, legs=legs, gone_to=500)
     assert not any(again.correct(step, 0.02 * step) for step in range(300, 500)) and again.legs == legs
-    assert again.correct(500, 9.9)
+    assert not again.correct(500, 9.0)
+    assert again.correct(501, 9.5)
 
 
 def test_when_the_time_is_over_one_step_is_left():
     course = Course(1_000, seconds=1.0)
+    assert not course.correct(2, 0.5)
     assert course.correct(3, 50.0)
     assert course.last == 5
+
+
+def test_a_slow_beginning_does_not_shorten_the_run():
+    course = Course(2_000, seconds=10)
+    course.correct(0, 1.2)  # a trial, and the first step
+    assert gone(course, lambda _: 0.005, step=1, elapsed=1.2) == pytest.approx(10, rel=0.02)
+    assert course.done(100) < 0.1
+    assert all(leg.last > 1_000 for leg in course.legs)
 
 
 def test_the_smallest_course():
