@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from gpt2demo.errors import BusyError
 from gpt2demo.runs.store import RunStore
 from gpt2demo.text.batches import encode_corpus
+from gpt2demo.training.config import threads_for_products
 from gpt2demo.training.estimate import Estimator
 from gpt2demo.training.finder import Trial, search, search_steps
+from gpt2demo.training.hands import sharing_products
 from gpt2demo.training.memory import free_memory
 from gpt2demo.training.plan import RunPlan
 
@@ -73,11 +75,12 @@ class RateSearches:
                 memory_bytes=min(self.store.memory_bytes, free_memory()),
                 start=plan.start.model if plan.start else None,
             )
-            for trial in trials:
-                job.trials.append(trial)
-                if job.unwanted:
-                    trials.close()
-                    break
+            with sharing_products(threads_for_products(plan.model, plan.training)):
+                for trial in trials:
+                    job.trials.append(trial)
+                    if job.unwanted:
+                        trials.close()
+                        break
         except Exception as error:  # whoever watches raises it
             job.error = error
         finally:

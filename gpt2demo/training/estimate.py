@@ -10,9 +10,10 @@ from gpt2demo.model.anatomy import count_parameters, flops_per_token
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
-from gpt2demo.training.config import BACKWARD, MAX_STEPS, TrainingConfig
+from gpt2demo.training.config import BACKWARD, MAX_STEPS, TrainingConfig, threads_for_products
 from gpt2demo.training.course import Course
 from gpt2demo.training.evaluation import evaluate, validation_tokens
+from gpt2demo.training.hands import sharing_products
 from gpt2demo.training.loop import TrainingState, new_state, train
 from gpt2demo.training.precision import device_for
 from gpt2demo.training.schedule import evaluation_interval
@@ -104,10 +105,17 @@ def try_out(
     latest; long ones are tried out with smaller batches, the smaller the less time there is. device:
     where, if not where such a run computes anyway.
     """
+    with sharing_products(threads_for_products(model, training)):
+        return _try_out(model, training, data, seconds, device or device_for(training.precision))
+
+
+def _try_out(
+    model: GPT2Config, training: TrainingConfig, data: TokenData | None, seconds: float, device: torch.device
+) -> Pace:
     most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
-    made = make_model(model, seed=config.seed).to(device or device_for(config.precision))
+    made = make_model(model, seed=config.seed).to(device)
     state = new_state(made, config)
     held_out = validation_tokens(state.model, config, MAX_STEPS)
     data = data or random_tokens(model, config, held_out)

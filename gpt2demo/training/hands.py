@@ -1,7 +1,8 @@
 """Hands: several threads that share the work of one step, each with a processor core of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -38,3 +39,17 @@ class Hands:
         """Ends the other threads now, and waits until they have ended."""
         if self._others is not None:
             self._others.shutdown()
+
+
+@contextmanager
+def sharing_products(threads: int) -> Iterator[None]:
+    """Inside the `with`, so many threads share out each product of matrices that this thread computes.
+
+    Afterwards all is as before, also for threads that begin later: a server writes text as well as training.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """Several hands do one step together: the same step as one hand, and the same to the last bit every time."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.batches import batch, encode_corpus
 from gpt2demo.training.config import HANDS_PARAMETERS, hands_for, recipe, threads_for_products
-from gpt2demo.training.hands import Hands
+from gpt2demo.training.hands import Hands, sharing_products
 from gpt2demo.training.loop import new_state, train
 from tests.training.conftest import LENGTH
 
@@ -119,3 +120,15 @@ def test_who_has_several_hands(calm):
     for model, training in together:
         assert hands_for(model, training) == 1
         assert threads_for_products(model, training) == 4
+
+
+def test_who_shares_out_products_is_as_before_afterwards():
+    def elsewhere():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    torch.set_num_threads(2)
+    with sharing_products(1):
+        assert torch.get_num_threads() == 1
+        Hands(2).map(lambda number: number, [1, 2])  # whose threads take one for themselves
+    assert torch.get_num_threads() == 2 == elsewhere()
