@@ -160,5 +160,5 @@ def test_what_each_knob_is_for():
     calm = dataclasses.replace(model, dropout=0.0)
     without = memory_by_part(calm, **usual)
     assert without.activations < 0.5 * plain.activations  # then attention keeps none of its T × T weights
-    assert memory_by_part(calm, **usual, precision="bf16").activations < 0.7 * without.activations
+    assert memory_by_part(calm, **usual, precision="bf16").activations < 0.75 * without.activations
     assert memory_by_part(model, batch_size=8, length=1_024).activations == 2 * plain.activations
