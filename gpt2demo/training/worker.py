@@ -138,8 +138,8 @@ class Worker:
         writes = frozenset(milestones(course.first_plan, config.milestones))
         self._keeper.write_down()
         self.journal.tell(state="running", heartbeat=time.time())
-        self._look(state, tokenizer, config, looks, writes)
         self._keeper.bring_up_to_date(state)  # from now on there is something to look at, and to go on from
+        self._look(state, tokenizer, config, looks, writes)
         for record in self.team.leading(self._steps(state, data, config, course), state, course):
             self.heartbeat.step()
             self._keeper.steps.append(record)
