@@ -9,7 +9,7 @@ from pathlib import Path
 from gpt2demo.errors import UserError
 from gpt2demo.runs.index import Entry, Index
 from gpt2demo.runs.live import time_left
-from gpt2demo.training.estimate import USUAL_RATE, flops_per_step
+from gpt2demo.training.config import USUAL_RATE, flops_per_step
 from gpt2demo.training.folder import RunFolder
 
 FRESH_SECONDS = 2.0

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gpt2demo.training.memory import free_memory, oom_kills
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 SLOW_STEPS = 4  # a worker may need so many to notice what is wanted
+NICENESS = 10  # of a worker: a page must answer while both cores train
 START_SECONDS = 120.0  # a worker may need so long for its first heartbeat: it has to import everything
 LONGEST_LOOK = (
     1.0  # seconds: a look that came later than this after the last says nothing of what was between
@@ -91,6 +93,7 @@ class Workers:
                 start_new_session=True,  # Ctrl-C in the server's terminal is not meant for it
                 env=os.environ | {"PYTHONPATH": path},
             )
+        _let_others_go_first(process.pid)
         self._processes[folder.path.name] = process
         self.calm(folder)
         return process.pid
@@ -227,3 +230,11 @@ def _slow_steps(folder: RunFolder, journal: Journal) -> float:
     training = folder.facts().training
     speed = last.tokens_per_second if last else 0.0
     return SLOW_STEPS * training.rows * training.length / speed if speed else 0.0
+
+
+def _let_others_go_first(pid: int) -> None:
+    """Makes a worker step back from the processor whenever anybody else wants it."""
+    with suppress(OSError, AttributeError):  # Windows has no such thing
+        os.setpriority(os.PRIO_PROCESS, pid, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    with suppress(OSError):  # Linux may share out the processor by sessions first: this one is the worker's
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))

@@ -19,7 +19,7 @@ MAX_BATCH = 512
 MAX_ACCUMULATION = 256
 HANDS_PARAMETERS = 30_000_000  # each hand holds gradients of its own: larger models share out each product
 BACKWARD = 3  # a step costs three times its forward pass
-USUAL_SPEED = 1e11  # multiplications and additions per second, of two cores
+USUAL_RATE = 1e11  # multiplications and additions per second of two cores, where nothing was measured yet
 PROCESS_SHARE = 1.3  # a process takes up to so many times its tensors (README, "Costs")
 OPTIMIZERS = ("adamw", "adam", "muon")
 DECAYS = ("cosine", "linear", "constant", "wsd")
@@ -204,10 +204,14 @@ def _patience(model: GPT2Config, config: TrainingConfig) -> float:
     steps = config.steps
     if steps is None:
         assert config.minutes is not None
-        work = BACKWARD * config.rows * config.length * flops_per_token(model, config.length)
-        steps = int(60 * config.minutes * USUAL_SPEED / work)
+        steps = int(60 * config.minutes * USUAL_RATE / flops_per_step(model, config))
     share: float = (MUON["steps"] / max(1, steps)) ** (1 / 3)
     return min(1.0, max(1 / 3, share))
+
+
+def flops_per_step(model: GPT2Config, config: TrainingConfig) -> float:
+    """Multiplications and additions of one step of training, all rows together."""
+    return float(BACKWARD * config.rows * config.length * flops_per_token(model, config.length))
 
 
 def hands_for(model: GPT2Config, config: TrainingConfig) -> int:

@@ -6,11 +6,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gpt2demo.model.anatomy import count_parameters, flops_per_token
+from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.text.batches import TokenData
-from gpt2demo.training.config import BACKWARD, MAX_STEPS, TrainingConfig, threads_for_products
+from gpt2demo.training.config import (
+    MAX_STEPS,
+    USUAL_RATE,
+    TrainingConfig,
+    flops_per_step,
+    threads_for_products,
+)
 from gpt2demo.training.course import Course
 from gpt2demo.training.evaluation import evaluate, validation_tokens
 from gpt2demo.training.hands import sharing_products
@@ -24,7 +30,6 @@ CALIBRATIONS = 50  # and this part of the budget
 PROBE_FLOPS = 2e10  # in one step that is tried out so long; larger batches are scaled up from smaller ones
 PROBE_PARAMETERS = 30_000_000  # larger models are not tried out: making them alone takes seconds
 WARMUP = 2  # first steps, which are slower
-USUAL_RATE = 3e10  # multiplications and additions per second, assumed where nothing was measured yet
 VOCABULARIES = 64  # sizes within such a stretch are taken for the same
 REMEMBERED = 256
 FRESH_SECONDS = 1800  # a machine may be busier or freer by then
@@ -112,7 +117,7 @@ def try_out(
 def _try_out(
     model: GPT2Config, training: TrainingConfig, data: TokenData | None, seconds: float, device: torch.device
 ) -> Pace:
-    most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / _flops(model, 1, training.length))
+    most = int(PROBE_FLOPS * seconds / PROBE_SECONDS / flops_per_step(model, _one_row(training)))
     batch_size = min(training.batch_size, max(1, most))
     config = replace(training, steps=MAX_STEPS, minutes=None, batch_size=batch_size, accumulation=1)
     made = make_model(model, seed=config.seed).to(device)
@@ -168,16 +173,12 @@ def _time_update(state: TrainingState) -> float:
 
 
 def _is_huge(model: GPT2Config, training: TrainingConfig) -> bool:
-    return count_parameters(model) > PROBE_PARAMETERS or _flops(model, 1, training.length) > PROBE_FLOPS
+    work = flops_per_step(model, _one_row(training))
+    return count_parameters(model) > PROBE_PARAMETERS or work > PROBE_FLOPS
 
 
-def flops_per_step(model: GPT2Config, training: TrainingConfig) -> float:
-    """Multiplications and additions of one step of training."""
-    return _flops(model, training.rows, training.length)
-
-
-def _flops(model: GPT2Config, batch_size: int, length: int) -> float:
-    return float(BACKWARD * batch_size * length * flops_per_token(model, length))
+def _one_row(training: TrainingConfig) -> TrainingConfig:
+    return replace(training, batch_size=1, accumulation=1)
 
 
 def _key(model: GPT2Config, training: TrainingConfig) -> tuple[object, ...]:

@@ -73,9 +73,10 @@ class TrainAPI:
         Returns:
             The run's id, the owner's secret token, and the address part that shows the run in a browser.
         """
-        form = Form(
-            source="paste",
-            pasted=text,
+        form = _form(
+            text,
+            start,
+            variants,
             title=title,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
@@ -85,9 +86,6 @@ class TrainAPI:
             steps=steps,
             optimizer=optimizer,
             seed=seed,
-            begin="hand" if start else "new",
-            hand=start,
-            **variant_fields(variants),
         )
         owner = owner if is_owner(owner) else new_owner()
         plan = self.planner.plan(form).run
@@ -122,18 +120,8 @@ class TrainAPI:
             The suggested rate, the recipe's, that of the lowest loss, that from which it explodes (or null),
             and the trials: rate, loss and smoothed loss, in nats per token.
         """
-        form = Form(
-            source="paste",
-            pasted=text,
-            tokenizer=tokenizer,
-            vocabulary=vocabulary,
-            size=size,
-            optimizer=optimizer,
-            seed=seed,
-            begin="hand" if start else "new",
-            hand=start,
-            **variant_fields(variants),
-        )
+        run = {"tokenizer": tokenizer, "vocabulary": vocabulary, "size": size}
+        form = _form(text, start, variants, **run, optimizer=optimizer, seed=seed)
         plan = self.planner.plan(form).run
         *_, trials = self.searches.watch(plan)
         found = suggest(trials)
@@ -174,3 +162,9 @@ class TrainAPI:
     def _command(self, work: Callable[[str, str], None], owner: str, run: str) -> str:
         work(owner, run)
         return self.services.store.summary(run).state
+
+
+def _form(text: str, start: str, variants: dict[str, Any] | None, **fields: Any) -> Form:
+    """The form as a program fills it in: see `start_training`. fields: by the names of Form."""
+    begin = "hand" if start else "new"
+    return Form(source="paste", pasted=text, begin=begin, hand=start, **fields, **variant_fields(variants))

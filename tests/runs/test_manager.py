@@ -14,7 +14,7 @@ from gpt2demo.runs.identity import new_owner
 from gpt2demo.runs.manager import RunManager
 from gpt2demo.runs.quotas import Quotas
 from gpt2demo.runs.store import RunStore
-from gpt2demo.runs.workers import Workers, reason, works_on
+from gpt2demo.runs.workers import NICENESS, Workers, reason, works_on
 from gpt2demo.training.heartbeat import BEAT_SECONDS
 from gpt2demo.training.lock import hold, is_held
 
@@ -63,6 +63,15 @@ def test_a_run_goes_from_the_queue_to_its_end(make_manager, store, begin, wait):
     assert (summary.step, summary.message, summary.position) == (20, "finished", None)
     assert len(lives(store, id)) == 1 and not is_held(store.folder(id).lock)
     assert manager._workers._processes == {}  # reaped
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no such thing")
+def test_a_worker_lets_others_go_first(make_manager, store, begin, wait, help):
+    manager = make_manager(command=help.stub(steps=FOREVER))
+    owner, id = begin(manager)
+    wait(id, "running")
+    assert os.getpriority(os.PRIO_PROCESS, pid_of(store, id)) >= NICENESS
+    manager.stop(owner, id)
 
 
 def test_runs_train_one_after_the_other_in_order(make_manager, store, begin, wait, help):

@@ -158,11 +158,17 @@ def test_two_clicks_at_once_cannot_pass_the_quota_together(tmp_path, owner, help
     assert sum(result is not None for result in results) == 3 == len(store.list(owner))
 
 
-def test_all_runs_together_may_fill_so_much(tmp_path, owner, help):
-    store = RunStore(tmp_path, quotas=Quotas(bytes_in_all=25_000_000))
+def create_large(store, owner, help):
+    """Makes a run that fills 16 MB. → its id"""
     id = store.create(owner, help.plan())
     (store.root / id / "checkpoints").mkdir()
     (store.root / id / "checkpoints" / "big").write_bytes(bytes(16_000_000))
+    return id
+
+
+def test_all_runs_together_may_fill_so_much(tmp_path, owner, help):
+    store = RunStore(tmp_path, quotas=Quotas(bytes_in_all=25_000_000))
+    id = create_large(store, owner, help)
     with pytest.raises(LimitError, match="may need 0.0 GB of disk") as caught:
         store.create(owner, help.plan())
     assert three_sentences(caught)
@@ -172,9 +178,7 @@ def test_all_runs_together_may_fill_so_much(tmp_path, owner, help):
 
 def test_the_runs_of_one_owner_may_fill_so_much(tmp_path, owner, help):
     store = RunStore(tmp_path, quotas=Quotas(bytes_per_owner=25_000_000))
-    id = store.create(owner, help.plan())
-    (store.root / id / "snapshots").mkdir()
-    (store.root / id / "snapshots" / "big").write_bytes(bytes(16_000_000))
+    id = create_large(store, owner, help)
     with pytest.raises(LimitError, match="and your runs fill 0.0 GB") as caught:
         store.create(owner, help.plan())
     assert three_sentences(caught)
