@@ -187,7 +187,7 @@ def test_no_path_of_one_machine_is_written_down() -> None:
         ("gpt2demo/model/gpt2.py", "import numpy"),
         ("gpt2demo/model/gpt2.py", "from ..training import loop"),
         ("gpt2demo/errors.py", "import gpt2demo.model.config"),
-        ("gpt2demo/training/loop.py", "from gpt2demo.generation.engine import generate"),
+        ("gpt2demo/training/loop.py", "from gpt2demo.generation.writing import generate"),
         ("gpt2demo/training/loop.py", "def late():\n    from gpt2demo import generation"),
         ("gpt2demo/training/loop.py", "from gpt2demo.runs.store import RunStore"),
         ("gpt2demo/inspection/capture.py", "from gpt2demo.hub import names"),

@@ -9,9 +9,10 @@ import numpy as np
 
 from gpt2demo.commands.models import add_model, find_run, load_model
 from gpt2demo.errors import NotFoundError
-from gpt2demo.generation.engine import TokenStep, generate
 from gpt2demo.generation.prompts import read_prompt
+from gpt2demo.generation.records import TokenStep
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import generate
 from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts

@@ -10,9 +10,9 @@ from gpt2demo.commands.models import find_run
 from gpt2demo.commands.shape import FIELDS as SHAPE
 from gpt2demo.commands.shape import USUAL_SIZE, add_shape, shape_of
 from gpt2demo.errors import ConfigError, NotFoundError
-from gpt2demo.generation.engine import generate
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import generate
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import BATCHES
 from gpt2demo.text.corpus import Corpus, read_files

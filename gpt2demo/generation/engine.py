@@ -1,281 +1,374 @@
-"""The loop that writes: read, choose a token, read that too. And the same eye turned on a given text.
+"""One engine per model writes for everybody who uses it: texts join and leave a running batch at any token.
 
-It knows only token ids. `guard` is the shared model's lock: it is held for one forward pass at a time, never
-while a token is on its way to the reader.
+Reading a model's weights from memory is what a token costs, and it costs the same for one text as for eight.
+So all texts go on together, token by token; each with its own rules, its own luck and its own length, and
+each as if it were alone.
 """
 
-import math
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt2demo.errors import DivergedError, LimitError, TextError
-from gpt2demo.generation.sampling import SamplingConfig, distribution, sample
+from gpt2demo.errors import BusyError, UserError
+from gpt2demo.generation.records import Logits, TokenStep, check_finite, choose
+from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.stopping import StopWatch
+from gpt2demo.generation.writing import Manuscript
 from gpt2demo.model.cache import Cache
-from gpt2demo.model.gpt2 import check_ids
+from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 
-TOP = 20  # so many alternatives are recorded with every token
-MAX_READ_TOKENS = 4_096
-ROWS = 64  # positions scored at once: a whole context of GPT-2's logits would fill hundreds of megabytes
-
-Guard = AbstractContextManager[object]
-Logits = NDArray[np.float32]  # (V,), the model's score for every token of its vocabulary
-
-
-class Alternative(NamedTuple):
-    """A token that could have come at this place."""
-
-    id: int
-    logit: float  # the model's score
-    logprob: float  # natural log of its probability under the model
-    logprob_sampled: float  # the same after temperature and filters; −inf when cut
+MAX_ROWS = 32  # texts written at once
+CACHE_BYTES = 600_000_000  # for what is remembered of them; larger models have fewer rows
+MAX_WAITING = 128  # texts that wait for a row
+READ_TOKENS = 512  # tokens of prompts that are read together ...
+READ_AT_ONCE = 128  # ... in parts of so many, between which everybody else gets a token
+PATIENCE = 30.0  # seconds after which a text that nobody takes tokens of is given up
+IDLE_SECONDS = 5.0  # after which the engine's thread ends; the next text starts another
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenStep:
-    """One token and everything the page shows about it."""
+class Written(NamedTuple):
+    """A token, and the scores that it was chosen by, where these were asked for."""
 
-    index: int  # 0 for the first token written, or the place in a text that was read
-    id: int
-    logprob: float  # natural log of its probability under the model
-    logprob_sampled: float  # the same after temperature and filters
-    rank: int  # 1 when no token had a higher logit (of equals the lowest id comes first)
-    entropy: float  # in nats: how undecided the model was; e**entropy is "between how many tokens"
-    top: tuple[Alternative, ...]  # the likeliest 20, and the token itself where it is not among them
+    step: TokenStep
+    logits: Logits | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Perplexity:
-    """How surprising a text was on average."""
+class Stream:
+    """A text that an engine writes for somebody, who takes the tokens out as they come.
 
-    tokens: int
-    nats: float  # mean of −logprob
-    perplexity: float  # e**nats: the model was as unsure as between so many equally likely tokens
-
-
-def prompt_window(prompt_ids: Sequence[int], n_positions: int) -> list[int]:
-    """The part of a prompt that is read: all of it, or its last n_positions tokens where it is longer."""
-    return list(prompt_ids[-n_positions:])
-
-
-def context_window(prompt_ids: Sequence[int], written: Sequence[int], n_positions: int) -> list[int]:
-    """What the model still has in view after writing: it keeps the last half whenever its context is full."""
-    window = prompt_window(prompt_ids, n_positions)
-    for id_ in written:
-        window.append(id_)
-        _slide(window, n_positions)
-    return window
-
-
-def _slide(window: list[int], n_positions: int) -> bool:
-    """Keeps the last n_positions // 2 tokens of a context that has become too long. → whether it had"""
-    if len(window) <= n_positions:
-        return False
-    del window[: -max(1, n_positions // 2)]
-    return True
-
-
-def generate(
-    model: LanguageModel,
-    prompt_ids: Sequence[int],
-    config: SamplingConfig,
-    *,
-    written: Sequence[int] = (),
-    cached: bool = True,
-    guard: Guard | None = None,
-) -> Generator[TokenStep, None, None]:
-    """Continues a prompt, one TokenStep at a time; the same seed gives the same text.
-
-    When the context is full, the model keeps the last n_positions // 2 tokens, reads them afresh and goes on.
-    written: what was written after the prompt before; the text goes on as if it had not been interrupted.
-    cached=False reads the whole context for every token: slow and plain, it is what the cache is tested
-    against. Raises TextError for an empty prompt (give a start token) and for ids the model does not know.
+    Leave it when its reader has gone: its place is free at the next token. As a context manager it does so by
+    itself.
     """
-    pairs = generate_with_logits(model, prompt_ids, config, written=written, cached=cached, guard=guard)
-    return (step for step, _ in pairs)
+
+    def __init__(self, engine: "Engine", text: Manuscript, *, with_logits: bool) -> None:
+        self._engine = engine
+        self._text = text
+        self._with_logits = with_logits
+        self._new: deque[Written] = deque()
+        self._begun = threading.Event()  # there is a first token, or there will be none
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._looked = time.monotonic()
+
+    @property
+    def ahead(self) -> int:
+        """How many texts wait before this one; 0 when it is its turn."""
+        return self._engine.ahead(self)
+
+    @property
+    def ended(self) -> bool:
+        """True when no token will come any more, apart from those that can be taken at once."""
+        return self._ended.is_set()
+
+    def take(self, seconds: float) -> list[Written]:
+        """Waits so long, or until the first token or the last, and takes all tokens that have come since.
+
+        Raises what went wrong for this text, once the tokens before it are taken.
+        """
+        self._looked = time.monotonic()
+        if not self._begun.is_set():
+            self._begun.wait(seconds)
+        else:
+            self._ended.wait(seconds)
+        ended = self.ended  # asked first: what comes between the two is not lost
+        taken = [self._new.popleft() for _ in range(len(self._new))]
+        if ended and self._error is not None and not taken:
+            raise self._error
+        self._looked = time.monotonic()
+        return taken
+
+    def __iter__(self) -> Iterator[Written]:
+        """All tokens, each as soon as it can be had."""
+        with self:
+            while not self.ended or self._new or self._error:
+                yield from self.take(0.03)
+
+    def leave(self) -> None:
+        """Gives the place back, and ends the text where it is."""
+        self._end()
+        self._engine.wake()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def _put(self, step: TokenStep, logits: Tensor) -> None:
+        # a copy: a row would keep the scores of everybody in memory
+        self._new.append(Written(step, logits.clone().numpy() if self._with_logits else None))
+        if step.end:
+            self._ended.set()
+        self._begun.set()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if not self.ended:
+            self._error = error
+            self._ended.set()
+        self._begun.set()
+
+    def _abandoned(self) -> bool:
+        return time.monotonic() - self._looked > PATIENCE
 
 
-def generate_with_logits(
-    model: LanguageModel,
-    prompt_ids: Sequence[int],
-    config: SamplingConfig,
-    *,
-    written: Sequence[int] = (),
-    cached: bool = True,
-    guard: Guard | None = None,
-) -> Generator[tuple[TokenStep, Logits], None, None]:
-    """Does what `generate` does, and hands out the scores that each token was chosen by."""
-    _check_model(model)
-    check_ids(prompt_ids, model.config.vocab_size)
-    if written:
-        check_ids(written, model.config.vocab_size)
-    cache = model.new_cache() if cached else None
-    return _generate(model, prompt_ids, config, written, cache, guard)
+@dataclass
+class _Reading:
+    """Prompts that are being read together, in parts, into an ordinary cache."""
+
+    streams: list[list[Stream]]  # for each row those whose text begins alike
+    ids: Tensor  # (B, T), shorter ones filled up at the end, where nobody looks
+    lengths: list[int]
+    cache: Cache
+    logits: Tensor | None = None  # (B, V), the scores after each prompt, as far as they are read
+    done: int = 0
 
 
-def _generate(
-    model: LanguageModel,
-    prompt_ids: Sequence[int],
-    config: SamplingConfig,
-    written: Sequence[int],
-    cache: Cache | None,
-    guard: Guard | None,
-) -> Generator[tuple[TokenStep, Logits], None, None]:
-    generator = torch.Generator().manual_seed(int(config.seed))
-    for _ in written:  # the same draws as before, so that the luck goes on where it was
-        sample(torch.zeros(model.config.vocab_size, dtype=torch.float64), generator)
-    n_positions = model.config.n_positions
-    window = context_window(prompt_ids, written, n_positions)
-    for index in range(len(written), len(written) + int(config.max_new_tokens)):
-        unread = window if cache is None else window[cache.length :]
-        logits = _forward(model, unread, cache, guard, last=1)
-        step = _choose(logits, config, generator, index)
-        yield step, logits[0].numpy()  # outside of every lock: the reader may take his time, or never return
-        window.append(step.id)
-        if _slide(window, n_positions) and cache is not None:
-            cache.truncate(0)
+@dataclass
+class _Desk:
+    """Where everything is that is being written. Touched by the engine's thread only."""
+
+    streams: list[Stream] = field(default_factory=list)  # in the order of the cache's rows
+    unread: deque[Stream] = field(default_factory=deque)  # let in, but with a view that is still to be read
+    reading: _Reading | None = None
+
+    def __len__(self) -> int:
+        reading = sum(map(len, self.reading.streams)) if self.reading else 0
+        return len(self.streams) + len(self.unread) + reading
 
 
-@torch.inference_mode()
-def chosen_instead(logits: Logits, id_: int, config: SamplingConfig, index: int) -> TokenStep:
-    """The record of a token that a person put in place of the one that was drawn from the same scores."""
-    check_ids([id_], len(logits))
-    scores = torch.from_numpy(logits)[None]  # (1, V)
-    return _describe(scores, [id_], distribution(scores, config).logprobs, index)[0]
+class Engine:
+    """Writes with one model for everybody at once.
 
-
-def next_token_logits(
-    model: LanguageModel, prompt_ids: Sequence[int], *, guard: Guard | None = None
-) -> Tensor:
-    """The model's scores for what may follow a prompt, to try temperature and filters on.  → (V,) float32"""
-    _check_model(model)
-    check_ids(prompt_ids, model.config.vocab_size)
-    return _forward(model, prompt_window(prompt_ids, model.config.n_positions), None, guard, last=1)[0]
-
-
-def read_text(
-    model: LanguageModel, ids: Sequence[int], *, start_id: int | None = None, guard: Guard | None = None
-) -> tuple[TokenStep, ...]:
-    """Scores a given text: how likely the model found each token after those before it.
-
-    start_id: a token put in front, so that the first token is scored too; without it there is nothing to
-    predict that one from, and the steps begin with index 1. A text longer than the context is read in windows
-    that overlap by half, so every token is scored with at least half a context before it. Raises LimitError
-    beyond 4,096 tokens, TextError when there is nothing to score.
+    model: in eval mode, and nobody else's: hooks of somebody who looks into it would be in the way. A thread
+    of its own computes while there is something to write.
     """
-    _check_model(model)
-    if len(ids) > MAX_READ_TOKENS:
-        raise LimitError(
-            f"The text has {len(ids):,} tokens.",
-            f"At most {MAX_READ_TOKENS:,} can be scored at once.",
-            "Give a shorter part of it.",
+
+    def __init__(self, model: LanguageModel, *, rows: int | None = None, threads: int | None = None):
+        """rows: texts at once, by default as many as fit into CACHE_BYTES. threads: for each product."""
+        self.model = model
+        self.rows = rows or rows_for(model.config, next(iter(model.state_dict().values())).element_size())
+        self.threads = threads
+        self._cache = model.new_batch_cache(self.rows)
+        self._waiting: deque[Stream] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._desk = _Desk()
+
+    def write(
+        self,
+        prompt_ids: Sequence[int],
+        config: SamplingConfig,
+        *,
+        written: Sequence[int] = (),
+        stops: StopWatch | None = None,
+        with_logits: bool = False,
+    ) -> Stream:
+        """Begins a text; the arguments are those of `Manuscript`. Raises BusyError when too many wait."""
+        text = Manuscript(self.model, prompt_ids, config, written=written, stops=stops)
+        stream = Stream(self, text, with_logits=with_logits)
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                raise BusyError(
+                    f"{len(self._waiting)} texts wait to be written by this model.",
+                    f"At most {MAX_WAITING} may wait.",
+                    "Try again in a moment.",
+                )
+            self._waiting.append(stream)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return stream
+
+    def ahead(self, stream: Stream) -> int:
+        """How many texts wait before this one."""
+        with self._changed:
+            try:
+                return self._waiting.index(stream)
+            except ValueError:
+                return 0
+
+    def wake(self) -> None:
+        """Makes the engine look whether somebody has left."""
+        with self._changed:
+            self._changed.notify()
+
+    def _work(self) -> None:
+        if self.threads is not None:
+            _share_products(self.threads)
+        while self._let_in():
+            try:
+                with torch.inference_mode():
+                    self._read_on()
+                    self._write_on()
+            except Exception as error:  # a bug or a lack of memory: everybody hears of it, the engine goes on
+                self._give_up(error)
+
+    def _let_in(self) -> bool:
+        """Sends away who has left, lets in who waits. → False when there was nothing to do for a while"""
+        with self._changed:
+            self._sort_out()
+            if not len(self._desk) and not self._waiting:
+                self._changed.wait(IDLE_SECONDS)
+            while self._waiting and len(self._desk) < self.rows:
+                stream = self._waiting.popleft()
+                if not stream.ended:
+                    self._desk.unread.append(stream)
+            if len(self._desk) or self._waiting:
+                return True
+            self._thread = None
+            return False
+
+    def _sort_out(self) -> None:
+        desk = self._desk
+        for stream in (*self._waiting, *desk.streams, *desk.unread):
+            if stream._abandoned():
+                stream._end()
+        for gone in [stream for stream in self._waiting if stream.ended]:
+            self._waiting.remove(gone)
+        desk.unread = deque(stream for stream in desk.unread if not stream.ended)
+        for row in reversed(range(len(desk.streams))):
+            if desk.streams[row].ended:
+                self._leave(row)
+        if desk.reading and all(stream.ended for row in desk.reading.streams for stream in row):
+            desk.reading = None
+
+    def _leave(self, row: int) -> None:
+        """Empties a row; the last one moves into its place, here as in the cache."""
+        streams = self._desk.streams
+        streams[row] = streams[-1]
+        streams.pop()
+        self._cache.leave(row)
+
+    def _read_on(self) -> None:
+        """Reads a part of the prompts that are being read, or begins with the next ones."""
+        desk = self._desk
+        if desk.reading is None and desk.unread:
+            desk.reading = self._begin_reading()
+        reading = desk.reading
+        if reading is None:
+            return
+        B, T = reading.ids.shape
+        part = max(1, READ_AT_ONCE // B)
+        ids = reading.ids[:, reading.done : reading.done + part]
+        ends = torch.tensor([length - 1 - reading.done for length in reading.lengths])
+        here = (ends >= 0) & (ends < ids.size(1))
+        logits = self.model.next_logits(ids, reading.cache, ends.clamp(0, ids.size(1) - 1)).float()
+        if reading.logits is None:
+            reading.logits = logits
+        reading.logits[here] = logits[here]
+        reading.done += ids.size(1)
+        if reading.done >= T:
+            desk.reading = None
+            self._join(reading)
+
+    def _begin_reading(self) -> _Reading:
+        """Takes as many texts as can be read together; those that begin alike are read once."""
+        unread = self._desk.unread
+        alike: dict[tuple[int, ...], list[Stream]] = {}
+        longest = 0
+        while unread:
+            window = tuple(unread[0]._text.window)
+            longest = max(longest, len(window))
+            if alike and (len(alike) + (window not in alike)) * longest > READ_TOKENS:
+                break
+            alike.setdefault(window, []).append(unread.popleft())
+        lengths = [len(window) for window in alike]
+        ids = torch.zeros(len(alike), max(lengths), dtype=torch.int64)
+        for row, window in enumerate(alike):
+            ids[row, : len(window)] = torch.tensor(window)
+        return _Reading(list(alike.values()), ids, lengths, self.model.new_cache(len(alike)))
+
+    def _join(self, reading: _Reading) -> None:
+        """The prompts are read: their texts get their first token, and a row in the batch."""
+        assert reading.logits is not None
+        rows = [
+            (row, stream)
+            for row, streams in enumerate(reading.streams)
+            for stream in streams
+            if not stream.ended
+        ]
+        scores = reading.logits[[row for row, _ in rows]]
+        moved = self._choose(scores, [stream for _, stream in rows])
+        for (row, stream), view_moved in zip(rows, moved, strict=True):
+            if stream.ended:
+                continue
+            if view_moved:
+                self._desk.unread.append(stream)
+            else:
+                self._cache.join(reading.cache, row, reading.lengths[row])
+                self._desk.streams.append(stream)
+
+    def _write_on(self) -> None:
+        """One token more for every text in the batch."""
+        streams = self._desk.streams
+        if not streams:
+            return
+        ids = torch.tensor([[stream._text.window[-1]] for stream in streams])  # (B, 1)
+        moved = self._choose(self.model.next_logits(ids, self._cache).float(), list(streams))
+        for row in reversed(range(len(moved))):
+            stream = streams[row]
+            if stream.ended or moved[row]:
+                self._leave(row)
+            if moved[row] and not stream.ended:
+                self._desk.unread.append(stream)  # it keeps its place, and is read again from a later word on
+
+    def _choose(self, logits: Tensor, streams: list[Stream]) -> list[bool]:
+        """The next token of each text by its row of logits (B, V). → whether its view moved on"""
+        sound = torch.isfinite(logits).all(dim=-1).tolist()
+        good = [row for row, is_sound in enumerate(sound) if is_sound]
+        moved = [False] * len(streams)
+        for row, stream in enumerate(streams):
+            if not sound[row]:
+                stream._end(_diverged(logits[row]))
+        if not good:
+            return moved
+        texts = [streams[row]._text for row in good]
+        steps = choose(
+            logits if len(good) == len(logits) else logits[good],
+            [text.config for text in texts],
+            [text.luck() for text in texts],
+            [text.index for text in texts],
+            [text.seen for text in texts],
         )
-    text = list(ids) if start_id is None else [start_id, *ids]
-    check_ids(text, model.config.vocab_size)
-    if len(text) < 2:
-        raise TextError(
-            "The text is a single token.",
-            "Scoring needs a token before it.",
-            "Give a longer text, or a start token.",
-        )
-    shift = len(ids) - len(text)  # −1 with a start token: indices count the text's own tokens
-    steps: list[TokenStep] = []
-    for start, end in _windows(len(text) - 1, model.config.n_positions):
-        first = len(steps)  # tokens before this one were scored by the window before
-        logits = _forward(model, text[start:end], None, guard, last=end - first)
-        targets = text[first + 1 : end + 1]
-        for row in range(0, len(targets), ROWS):
-            steps += _score(logits[row : row + ROWS], targets[row : row + ROWS], first + row + 1 + shift)
-    return tuple(steps)
+        for row, step in zip(good, steps, strict=True):
+            step, moved[row] = streams[row]._text.add(step)
+            streams[row]._put(step, logits[row])
+        return moved
+
+    def _give_up(self, error: Exception) -> None:
+        desk, self._desk = self._desk, _Desk()
+        self._cache = self.model.new_batch_cache(self.rows)
+        reading = [stream for row in desk.reading.streams for stream in row] if desk.reading else []
+        for stream in (*desk.streams, *desk.unread, *reading):
+            stream._end(error)
 
 
-def perplexity(steps: Sequence[TokenStep]) -> Perplexity:
-    """The average surprise of tokens that were read or written."""
-    nats = -math.fsum(step.logprob for step in steps) / len(steps)
-    return Perplexity(tokens=len(steps), nats=nats, perplexity=math.exp(nats) if nats < 700 else math.inf)
+def rows_for(config: GPT2Config, bytes_per_number: int) -> int:
+    """How many texts are written at once: as many as there is room to remember. → 1 … MAX_ROWS"""
+    one = 2 * config.n_layer * config.n_positions * config.n_embd * bytes_per_number
+    return max(1, min(MAX_ROWS, CACHE_BYTES // one))
 
 
-def _windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the parts that a long text is read in; each begins half a context after the last."""
-    start, end = 0, min(length, n_positions)
-    yield start, end
-    while end < length:
-        start += max(1, n_positions // 2)
-        end = min(length, start + n_positions)
-        yield start, end
+def _diverged(logits: Tensor) -> UserError:
+    try:
+        check_finite(logits)
+    except UserError as error:
+        return error
+    raise AssertionError("these scores are sound")
 
 
-@torch.inference_mode()
-def _forward(
-    model: LanguageModel, ids: Sequence[int], cache: Cache | None, guard: Guard | None, *, last: int
-) -> Tensor:
-    """One forward pass under the guard; the logits of the last positions.  → (last, V)"""
-    with guard or nullcontext():
-        input_ids = torch.tensor([ids], device=model.device)
-        logits: Tensor = model(input_ids, cache)[0, -last:].float().cpu()  # (last, V)
-    if not bool(torch.isfinite(logits).all()):
-        raise DivergedError(
-            "The model's scores are not numbers.",
-            "Its weights must have been damaged while training: the loss became infinite.",
-            "Choose an earlier step of this model, or another one.",
-        )
-    return logits.clone()  # the rows before them may be thousands of times as big
-
-
-@torch.inference_mode()
-def _choose(logits: Tensor, config: SamplingConfig, generator: torch.Generator, index: int) -> TokenStep:
-    """Draws a token from the logits (1, V) and records what there was to choose from."""
-    logprobs = distribution(logits, config).logprobs
-    return _describe(logits, [sample(logprobs[0], generator)], logprobs, index)[0]
-
-
-@torch.inference_mode()
-def _score(logits: Tensor, ids: list[int], first_index: int) -> list[TokenStep]:
-    """Records the tokens of a text, of which nothing was cut.  (N, V) → N steps"""
-    return _describe(logits, ids, None, first_index)
-
-
-def _describe(
-    logits: Tensor, ids: list[int], logprobs_sampled: Tensor | None, first_index: int
-) -> list[TokenStep]:
-    """One TokenStep per row of logits (N, V); in double precision, so that e**logprob sums to 1."""
-    logprobs = logits.double().log_softmax(dim=-1)
-    sampled = logprobs if logprobs_sampled is None else logprobs_sampled
-    chosen = torch.tensor(ids)[:, None]  # (N, 1)
-    score = logits.gather(-1, chosen)
-    earlier = torch.arange(logits.size(-1)) < chosen
-    ranks = 1 + ((logits > score) | (logits == score) & earlier).sum(dim=-1)
-    entropies = -(logprobs.exp() * logprobs).sum(dim=-1)
-    best = torch.cat([logits.topk(min(TOP, logits.size(-1)), dim=-1).indices, chosen], dim=-1)  # (N, 21)
-    columns = (best, logits.gather(-1, best), logprobs.gather(-1, best), sampled.gather(-1, best))
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    steps = []
-    for i, (row, rank, entropy) in enumerate(zip(rows, ranks.tolist(), entropies.tolist(), strict=True)):
-        *top, own = (Alternative(*values) for values in zip(*row, strict=True))
-        top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
-        steps.append(
-            TokenStep(
-                index=first_index + i,
-                id=own.id,
-                logprob=own.logprob,
-                logprob_sampled=own.logprob_sampled,
-                rank=rank,
-                entropy=entropy,
-                top=tuple(top if own in top else [*top, own]),
-            )
-        )
-    return steps
-
-
-def _check_model(model: LanguageModel) -> None:
-    if model.training:
-        raise ValueError(
-            "the model is in training mode, where dropout changes what it says: call model.eval()"
-        )
+def _share_products(threads: int) -> None:
+    """So many threads for the products of this thread; other threads are asked to keep what they had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    other = threading.Thread(target=torch.set_num_threads, args=(before,))
+    other.start()
+    other.join()

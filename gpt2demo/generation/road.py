@@ -3,13 +3,14 @@
 It needs the scores only, not the model: with other settings the same scores give another road.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 
 from gpt2demo.errors import check_range
-from gpt2demo.generation.engine import Logits
-from gpt2demo.generation.sampling import SamplingConfig, apply_temperature, distribution, top_k_filter
+from gpt2demo.generation.records import Logits
+from gpt2demo.generation.sampling import SamplingConfig, distribution, penalise_repetition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,9 @@ class Candidate:
     rank: int  # 1 = the highest score; of equal ones the lowest id comes first
     logit: float  # the model's score
     before: float  # its probability as the model gave it
-    scaled: float | None  # the score after temperature; None where temperature 0 has put it out
-    cut_by: str  # "temperature 0", "top-k", "top-p", or "" for a token that stays in the draw
+    penalised: float  # the score after the repetition penalty
+    scaled: float | None  # and after temperature; None where temperature 0 leaves only the likeliest
+    cut_by: str  # "temperature 0", "top-k", "top-p", "min-p", or "" for a token that stays in the draw
     after: float  # the chance that it is drawn, 0 when cut
 
 
@@ -38,25 +40,29 @@ class Road:
 
 
 @torch.inference_mode()
-def road(logits: Logits, config: SamplingConfig, *, shown: int = 12, also: tuple[int, ...] = ()) -> Road:
-    """Follows the likeliest `shown` tokens, and those in `also`, through temperature, top-k and top-p."""
+def road(
+    logits: Logits,
+    config: SamplingConfig,
+    *,
+    shown: int = 12,
+    also: tuple[int, ...] = (),
+    seen: Collection[int] = (),
+) -> Road:
+    """Follows the likeliest `shown` tokens, and those in `also`, through all rules.
+
+    seen: the tokens of the text before this place, for the repetition penalty.
+    """
     check_range("The number of candidates", shown, 1, 1_000, integer=True)
     scores = torch.from_numpy(logits).double()  # (V,)
     before = scores.softmax(dim=-1)
-    scaled = apply_temperature(scores, config.temperature)
-    in_top_k = scaled if config.top_k is None else top_k_filter(scaled, int(config.top_k))
-    end = distribution(scores, config)
+    met = torch.zeros(len(scores), dtype=torch.bool)
+    met[torch.tensor(sorted(seen), dtype=torch.int64)] = True
+    penalised = penalise_repetition(scores, met, config.repetition_penalty)
+    end = distribution(scores, config, met)
     after = end.probabilities
     order = scores.argsort(descending=True, stable=True).tolist()
     ranks = {id_: rank for rank, id_ in enumerate(order, start=1)}
     ids = order[:shown] + [id_ for id_ in also if ranks[id_] > shown]
-
-    def cut_by(id_: int) -> str:
-        if bool(end.kept[id_]):
-            return ""
-        if config.temperature == 0:
-            return "temperature 0"
-        return "top-p" if bool(in_top_k[id_] > float("-inf")) else "top-k"
 
     candidates = tuple(
         Candidate(
@@ -64,8 +70,9 @@ def road(logits: Logits, config: SamplingConfig, *, shown: int = 12, also: tuple
             rank=ranks[id_],
             logit=scores[id_].item(),
             before=before[id_].item(),
-            scaled=scaled[id_].item() if bool(scaled[id_] > float("-inf")) else None,
-            cut_by=cut_by(id_),
+            penalised=penalised[id_].item(),
+            scaled=end.scaled[id_].item() if config.temperature or not end.cut_by(id_) else None,
+            cut_by=end.cut_by(id_),
             after=after[id_].item(),
         )
         for id_ in ids

@@ -23,7 +23,13 @@ def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> 
 def attention_mask(
     pattern: str, window: int, global_tokens: int, queries: int, keys: int, device: torch.device | None = None
 ) -> Tensor:
-    """True where a token may look when it may not look at everything before it. → (Tq, Tk) bool
+    """True where each of the last `queries` tokens may look in a text of `keys` tokens. → (Tq, Tk) bool"""
+    i = torch.arange(keys - queries, keys, device=device)
+    return mask_at(i, keys, pattern, window, global_tokens)
+
+
+def mask_at(i: Tensor, keys: int, pattern: str, window: int, global_tokens: int) -> Tensor:
+    """True where the tokens that stand at the positions i may look. (…, Tq) → (…, Tq, Tk) bool
 
     | pattern      | token i may read token j ≤ i when                                          |
     |--------------|----------------------------------------------------------------------------|
@@ -34,12 +40,11 @@ def attention_mask(
 
     The cost of attention grows with the square of the text's length, and these were ways around that.
     """
-    allowed = causal_mask(queries, keys, device)
+    i, j = i[..., None], torch.arange(keys, device=i.device)  # (…, Tq, 1), (Tk,)
+    allowed = j <= i  # (…, Tq, Tk)
     if pattern == "full":
         return allowed
-    i = torch.arange(keys - queries, keys, device=device)[:, None]  # (Tq, 1)
-    j = torch.arange(keys, device=device)  # (Tk,)
-    reach = i - j < window  # (Tq, Tk)
+    reach = i - j < window  # (…, Tq, Tk)
     if pattern == "strided":
         reach |= (i - j) % window == 0
     elif pattern == "global_local":
@@ -85,12 +90,17 @@ class ScaledDotProductAttention(nn.Module):
         """Who may read whom, of the last `queries` tokens in a text of `keys`. → (Tq, Tk) bool"""
         return attention_mask(self.pattern, self.window, self.global_tokens, queries, keys, device)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D) → (B, H, Tq, D)"""
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D) → (B, H, Tq, D)
+
+        allowed: (B, 1, Tq, Tk), who may read whom, only where the texts of a batch have different lengths.
+        """
         if q.dtype == torch.bfloat16 and q.requires_grad and q.device.type == "cpu":
             # on processors the kernel's way back through 16-bit numbers takes four times as long
             with torch.autocast("cpu", enabled=False):
                 return self._attend(q.float(), k.float(), v.float()).to(q.dtype)
+        if allowed is not None:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         return self._attend(q, k, v)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -128,11 +138,12 @@ class CausalSelfAttention(nn.Module):
         x = self.c_attn(x)  # (B, T, 3C)
         q, k, v = x.view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if self.rotary:
-            past = 0 if cache is None else cache.length
+            past = 0 if cache is None else cache.past
             q, k = rotate(q, past), rotate(k, past)
         if cache is not None:
             k, v = cache.store(layer, k, v)  # (B, H, Tk, D)
-        x = self.attend(q, k, v)  # (B, H, T, D)
+        uneven = () if cache is None or cache.allowed is None else (cache.allowed,)
+        x = self.attend(q, k, v, *uneven)  # (B, H, T, D)
         x = x.transpose(1, 2).reshape(B, T, C)  # the heads side by side again
         x = self.resid_dropout(self.c_proj(x))
         return x

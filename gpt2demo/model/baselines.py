@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gpt2demo.errors import ConfigError
 from gpt2demo.model.anatomy import LSTM_LAYERS, MAX_BIGRAM_VOCABULARY, lstm_width
+from gpt2demo.model.batch_cache import Rows
 from gpt2demo.model.cache import Cache
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
@@ -45,6 +46,10 @@ class Bigram(LanguageModel):
         """There is nothing to remember but how many tokens were read."""
         return Cache(self.config)
 
+    def new_batch_cache(self, rows: int) -> Rows:
+        """The same for texts that come and go."""
+        return Rows(self.config, rows)
+
 
 class StateCache(Cache):
     """Keeps the state of an LSTM after each token, so that a text can also be taken back."""
@@ -53,6 +58,37 @@ class StateCache(Cache):
         super().__init__(config)
         shape = (config.n_positions + 1, 2, LSTM_LAYERS, batch_size, lstm_width(config))
         self.states = like.new_zeros(shape)  # hidden and cell state after 0, 1, 2, … tokens
+
+    def state(self, more: int) -> Tensor:
+        """The state after so many more tokens than were counted. → (2, layers, B, C)"""
+        return self.states[self.length + more]
+
+    def keep(self, more: int, state: Tensor) -> None:
+        """Remembers it."""
+        self.states[self.length + more] = state
+
+
+class StateRows(Rows):
+    """Keeps the newest state of each of several texts."""
+
+    def __init__(self, config: GPT2Config, rows: int, like: Tensor) -> None:
+        super().__init__(config, rows)
+        self.states = like.new_zeros(2, LSTM_LAYERS, rows, lstm_width(config))
+
+    def state(self, more: int) -> Tensor:
+        """The newest state. → (2, layers, B, C)"""
+        return self.states[:, :, : len(self.lengths)]
+
+    def keep(self, more: int, state: Tensor) -> None:
+        """Remembers it in place of the one before."""
+        self.states[:, :, : len(self.lengths)] = state
+
+    def _take(self, place: int, read: Cache, row: int, length: int) -> None:
+        assert isinstance(read, StateCache)
+        self.states[:, :, place] = read.states[length, :, :, row]
+
+    def _move(self, source: int, place: int, length: int) -> None:
+        self.states[:, :, place] = self.states[:, :, source]
 
 
 class LSTM(LanguageModel):
@@ -79,22 +115,22 @@ class LSTM(LanguageModel):
 
     def forward(self, input_ids: Tensor, cache: Cache | None = None) -> Tensor:
         """(B, T) → (B, T, V)"""
-        past = self.check_length(input_ids, cache)
+        self.check_length(input_ids, cache)
         x: Tensor = self.drop(self.wte(input_ids))  # (B, T, C)
-        if isinstance(cache, StateCache):
-            x = self._continue(x, cache, past)
+        if isinstance(cache, StateCache | StateRows):
+            x = self._continue(x, cache)
         else:
             x, _ = self.rnn(x)
         x = self.lm_head(self.drop(x))  # (B, T, V)
         return x
 
-    def _continue(self, x: Tensor, cache: StateCache, past: int) -> Tensor:
-        """Goes on from the state after `past` tokens, one token at a time, and keeps each state."""
+    def _continue(self, x: Tensor, cache: StateCache | StateRows) -> Tensor:
+        """Goes on from the newest state, one token at a time, and keeps each state."""
         out = []
         for t in range(x.size(1)):
-            hidden, cell = cache.states[past + t]
+            hidden, cell = cache.state(t)
             y, state = self.rnn(x[:, t : t + 1], (hidden.contiguous(), cell.contiguous()))
-            cache.states[past + t + 1] = torch.stack(state)
+            cache.keep(t + 1, torch.stack(state))
             out.append(y)
         cache.advance(x.size(1))
         return torch.cat(out, dim=1)  # (B, T, C)
@@ -102,6 +138,10 @@ class LSTM(LanguageModel):
     def new_cache(self, batch_size: int = 1) -> Cache:
         """Room for the states after each token."""
         return StateCache(self.config, batch_size, next(self.rnn.parameters()))
+
+    def new_batch_cache(self, rows: int) -> StateRows:
+        """Room for one state of each text."""
+        return StateRows(self.config, rows, next(self.rnn.parameters()))
 
 
 def make_model(config: GPT2Config, *, seed: int = 0) -> LanguageModel:

@@ -14,8 +14,14 @@ class Cache:
     """
 
     def __init__(self, config: GPT2Config) -> None:
+        self.config = config
         self.room = config.n_positions
         self.length = 0
+
+    @property
+    def past(self) -> int | Tensor:
+        """How many tokens stand before the next one: a number, or (B, 1) where the texts differ in length."""
+        return self.length
 
     def advance(self, tokens: int) -> None:
         """Counts the tokens of a finished forward pass as read."""
@@ -42,6 +48,8 @@ class KVCache(Cache):
 
     Room for all n_positions is taken at once; `length` says how many tokens are in it.
     """
+
+    allowed: Tensor | None = None  # (B, 1, T, length + T), who may read whom where that has to be spelled out
 
     def __init__(
         self,

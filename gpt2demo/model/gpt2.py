@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gpt2demo.errors import LimitError, TextError
+from gpt2demo.model.batch_cache import KVRows
 from gpt2demo.model.block import Block, layer_norm
 from gpt2demo.model.cache import Cache, KVCache
 from gpt2demo.model.config import GPT2Config
-from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.language_model import LanguageModel, pick
 from gpt2demo.model.positions import position_embedding
 
 
@@ -71,8 +72,14 @@ class GPT2(LanguageModel):
 
         cache: when given, input_ids continue the tokens already in it. Raises LimitError past n_positions.
         """
-        past, T = self.check_length(input_ids, cache), input_ids.size(1)
-        positions = torch.arange(past, past + T, device=input_ids.device)
+        x = self.lm_head(self.hidden(input_ids, cache))  # (B, T, V)
+        return x
+
+    def hidden(self, input_ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """What the last block leaves at every position, tidied up: (B, T) int64 → (B, T, C)."""
+        self.check_length(input_ids, cache)
+        past, T = 0 if cache is None else cache.past, input_ids.size(1)
+        positions = past + torch.arange(T, device=input_ids.device)  # (T,), or (B, T) by texts
         x: Tensor = self.wte(input_ids) + self.wpe(positions)  # (B, T, C)
         x = self.drop(x)
         for layer, block in enumerate(self.h):
@@ -83,13 +90,25 @@ class GPT2(LanguageModel):
         if cache is not None:
             cache.advance(T)
         x = self.ln_f(x)
-        x = self.lm_head(x)  # (B, T, V)
+        return x
+
+    def next_logits(
+        self, input_ids: Tensor, cache: Cache | None = None, ends: Tensor | None = None
+    ) -> Tensor:
+        """The scores after one place of each text only, which is quicker: (B, T) → (B, V)."""
+        x = pick(self.hidden(input_ids, cache), ends)  # (B, C)
+        x = self.lm_head(x)  # (B, V)
         return x
 
     def new_cache(self, batch_size: int = 1) -> KVCache:
         """An empty memory of keys and values for generating, which `forward` fills."""
         like = self.wpe.weight  # which is made of floats in every precision
         return KVCache(self.config, batch_size, like.dtype, like.device)
+
+    def new_batch_cache(self, rows: int) -> KVRows:
+        """A memory for texts of different lengths, each in a row of its own."""
+        like = self.wpe.weight
+        return KVRows(self.config, rows, like.dtype, like.device)
 
 
 def check_ids(ids: Sequence[int], vocab_size: int, *, n_positions: int | None = None) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt2demo.errors import LimitError
+from gpt2demo.model.batch_cache import Rows
 from gpt2demo.model.cache import Cache
 from gpt2demo.model.config import GPT2Config
 
@@ -26,8 +27,22 @@ class LanguageModel(nn.Module):
         """
         raise NotImplementedError
 
+    def next_logits(
+        self, input_ids: Tensor, cache: Cache | None = None, ends: Tensor | None = None
+    ) -> Tensor:
+        """Scores what may follow one place of each text: (B, T) int64 → (B, V).
+
+        ends: (B,), which place, where the texts were made equally long by tokens that nobody reads; the last
+        by default.
+        """
+        return pick(self(input_ids, cache), ends)
+
     def new_cache(self, batch_size: int = 1) -> Cache:
         """An empty memory for generating, which `forward` fills."""
+        raise NotImplementedError
+
+    def new_batch_cache(self, rows: int) -> Rows:
+        """An empty memory for texts of different lengths, which all go on by a token."""
         raise NotImplementedError
 
     @property
@@ -45,3 +60,8 @@ class LanguageModel(nn.Module):
                 "Shorten the text.",
             )
         return past
+
+
+def pick(x: Tensor, ends: Tensor | None) -> Tensor:
+    """One place of each text, the last by default: (B, T, …) → (B, …)"""
+    return x[:, -1] if ends is None else x[torch.arange(len(x), device=x.device), ends]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpt2demo.errors import BusyError, NotFoundError
+from gpt2demo.generation.engine import Engine
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.packed import packed
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.live import steps_made
 from gpt2demo.runs.store import RunStore
@@ -19,6 +21,7 @@ from gpt2demo.training.journal import Journal
 
 REFERENCE = re.compile(r"(?:starter|run:(?P<run>[A-Za-z0-9_-]{16}))(?:@(?P<step>[0-9]{1,9}))?")
 STARTER_TITLE = "Starter"
+ONE_THREAD = 5_000_000  # parameters: in smaller models threads would mostly wait for each other
 ATTEMPTS = 5  # at reading weights that a worker keeps replacing
 
 Stamp = tuple[str, int, int, int]  # a file's name, inode, size and time of change
@@ -76,11 +79,27 @@ class LoadedModel:
     step: int
     facts: ModelDescription  # as it was when the model was loaded
     lock: threading.RLock = field(default_factory=threading.RLock)  # for one forward pass at a time
+    _engines: dict[str, Engine] = field(default_factory=dict)  # by precision
+    _making: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def memory(self) -> int:
-        """How many bytes the weights take."""
-        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+        """How many bytes the weights take, the copies to write with counted."""
+        own = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        share = {"fp32": 1.0, "bf16": 0.5, "int8": 0.25}
+        return int(own * (1 + sum(share[precision] for precision in self._engines)))
+
+    def engine(self, precision: str = "fp32") -> Engine:
+        """Who writes with this model, for everybody at once; made when somebody wants it first.
+
+        It has a copy of the model of its own: hooks of somebody who looks into the model would slow it down.
+        Raises ConfigError for a precision that there is not.
+        """
+        with self._making:
+            if precision not in self._engines:
+                small = count_parameters(self.config) < ONE_THREAD
+                self._engines[precision] = Engine(packed(self.model, precision), threads=1 if small else None)
+            return self._engines[precision]
 
 
 class ModelStore:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from gpt2demo.figures.attention import attention_figure
 from gpt2demo.figures.text import percent
-from gpt2demo.generation.engine import generate
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import generate
 from gpt2demo.inspection.attention import SEQUENCES, THRESHOLDS, HeadScores, badges, rollout
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS, Activations
 from gpt2demo.inspection.probe import fitting_part

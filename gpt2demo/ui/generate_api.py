@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gradio.events import api
 
-from gpt2demo.generation.engine import generate
 from gpt2demo.generation.prompts import read_prompt, sampling
+from gpt2demo.generation.writing import generate
 from gpt2demo.runs.models import ModelRef
 from gpt2demo.ui.generate_draft import YIELD_SECONDS
 from gpt2demo.ui.generate_source import source_sentence

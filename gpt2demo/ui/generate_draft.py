@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gpt2demo.errors import TextError
-from gpt2demo.generation.engine import Logits, TokenStep, chosen_instead, context_window, generate_with_logits
 from gpt2demo.generation.prompts import Prompt
+from gpt2demo.generation.records import Logits, TokenStep, chosen_instead
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import context_window, generate_with_logits
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.models import LoadedModel
 from gpt2demo.text.display import display_token

@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from gpt2demo.commands.models import find_run
-from gpt2demo.generation.engine import generate
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import generate
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import PRESETS, preset
 from gpt2demo.model.quantized import PRECISIONS, fake_quantization, in_precision, weight_bytes

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from gpt2demo.errors import LimitError, TextError
-from gpt2demo.generation.engine import chosen_instead, context_window, generate, generate_with_logits
 from gpt2demo.generation.prompts import MAX_PROMPT_CHARACTERS, read_prompt, sampling
+from gpt2demo.generation.records import chosen_instead
 from gpt2demo.generation.road import road
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import context_window, generate, generate_with_logits
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.text.tokenizers import train_tokenizer
@@ -64,7 +66,7 @@ def test_the_scores_that_a_token_was_chosen_by_are_handed_out(model):
     config = SamplingConfig(temperature=0.7, top_p=0.8, seed=1, max_new_tokens=5)
     for step, logits in generate_with_logits(model, PROMPT, config):
         assert logits.shape == (23,) and logits.dtype == np.float32
-        assert chosen_instead(logits, step.id, config, step.index) == step
+        assert chosen_instead(logits, step.id, config, step.index) == replace(step, end="")
     other = chosen_instead(logits, int(logits.argmin()), config, 4)
     assert other.rank == 23 and other.logprob_sampled == -math.inf
     with pytest.raises(TextError):

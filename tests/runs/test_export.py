@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gpt2demo.errors import NotFoundError
-from gpt2demo.generation.engine import generate
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.writing import generate
 from gpt2demo.hub.manifest import read_manifest
 from gpt2demo.model.baselines import make_model
 from gpt2demo.runs.export import export_zip

@@ -20,8 +20,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from gpt2demo.errors import UserError
-from gpt2demo.generation.engine import TokenStep
 from gpt2demo.generation.prompts import Prompt, read_prompt, sampling
+from gpt2demo.generation.records import TokenStep
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.runs.models import LoadedModel, ModelRef
@@ -161,7 +161,9 @@ def test_words_are_written_with_spaces_between_them(loaded: LoadedModel) -> None
     tokenizer = train_tokenizer("word", ["the cat sat on the mat, and the dog sat."], 40, min_frequency=1)
     draft = begin(loaded, "starter", Prompt(text="The cat", ids=(4, 7), from_start=False), 0, "")
     steps = tuple(
-        TokenStep(index=i, id=id_, logprob=0.0, logprob_sampled=0.0, rank=1, entropy=0.0, top=())
+        TokenStep(
+            index=i, id=id_, logit=0.0, cuts=(), logprob=0.0, logprob_sampled=0.0, rank=1, entropy=0.0, top=()
+        )
         for i, id_ in enumerate(tokenizer.encode("sat, and sat"))
     )
     assert replace(draft, tokenizer=tokenizer, steps=steps).text == "The cat sat, and sat"

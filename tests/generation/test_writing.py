@@ -9,15 +9,9 @@ import pytest
 import torch
 
 from gpt2demo.errors import DivergedError, LimitError, TextError
-from gpt2demo.generation.engine import (
-    MAX_READ_TOKENS,
-    generate,
-    next_token_logits,
-    perplexity,
-    prompt_window,
-    read_text,
-)
+from gpt2demo.generation.reading import MAX_READ_TOKENS, perplexity, read_text
 from gpt2demo.generation.sampling import SamplingConfig, distribution
+from gpt2demo.generation.writing import generate, next_token_logits, prompt_window
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 
@@ -45,7 +39,7 @@ def written(model, prompt=PROMPT, cached=True, **settings) -> list[int]:
 
 def spy_on_lengths(model: GPT2) -> tuple[list[int], torch.utils.hooks.RemovableHandle]:
     lengths: list[int] = []
-    return lengths, model.register_forward_pre_hook(lambda module, args: lengths.append(args[0].size(1)))
+    return lengths, model.wte.register_forward_pre_hook(lambda module, args: lengths.append(args[0].size(1)))
 
 
 @pytest.mark.parametrize("n_positions", [1, 7, 16])
@@ -153,7 +147,7 @@ def test_equal_logits_rank_by_id():
 def test_the_lock_is_held_for_the_forward_pass_only(model):
     lock = threading.Lock()
     held = []
-    handle = model.register_forward_pre_hook(lambda module, args: held.append(lock.locked()))
+    handle = model.wte.register_forward_pre_hook(lambda module, args: held.append(lock.locked()))
     steps = generate(model, PROMPT, SamplingConfig(max_new_tokens=5), guard=lock)
     assert not lock.locked()
     for _ in range(3):
@@ -287,7 +281,7 @@ def test_reading_has_a_limit(model):
 def test_reading_holds_the_lock_for_the_forward_pass_only(model):
     lock = threading.Lock()
     held = []
-    handle = model.register_forward_pre_hook(lambda module, args: held.append(lock.locked()))
+    handle = model.wte.register_forward_pre_hook(lambda module, args: held.append(lock.locked()))
     read_text(model, [1] * 40, guard=lock)
     handle.remove()
     assert held and all(held) and not lock.locked()

@@ -1,0 +1,171 @@
+"""What is written down about a token that was written or read: everything the page shows of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpt2demo.errors import DivergedError
+from gpt2demo.generation.sampling import Distribution, SamplingConfig, distribution, draw
+from gpt2demo.model.gpt2 import check_ids
+
+TOP = 20  # so many alternatives are recorded with every token
+
+Logits = NDArray[np.float32]  # (V,), the model's score for every token of its vocabulary
+
+
+class Alternative(NamedTuple):
+    """A token that could have come at this place, and its road there."""
+
+    id: int
+    logit: float  # the model's score
+    logprob: float  # natural log of its probability under the model
+    scaled: float  # the score after repetition penalty and temperature
+    cut_by: str  # the rule that cut it: "temperature 0", "top-k", "top-p", "min-p"; "" for none
+    logprob_sampled: float  # natural log of the chance that it is drawn; −inf when cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStep:
+    """One token and everything the page shows about it."""
+
+    index: int  # 0 for the first token written, or the place in a text that was read
+    id: int
+    logit: float  # the model's score
+    logprob: float  # natural log of its probability under the model
+    logprob_sampled: float  # the same after all rules
+    rank: int  # 1 when no token had a higher logit (of equals the lowest id comes first)
+    entropy: float  # in nats: how undecided the model was; e**entropy is "between how many tokens"
+    cuts: tuple[tuple[str, int], ...]  # how many tokens each rule cut
+    top: tuple[Alternative, ...]  # the likeliest 20, and the token itself where it is not among them
+    end: str = ""  # why the text ends here: "length" or "stop" (a stop string); "" where it goes on
+
+
+@torch.inference_mode()
+def choose(
+    logits: Tensor,
+    configs: Sequence[SamplingConfig],
+    lucks: Sequence[float],
+    indices: Sequence[int],
+    seen: Sequence[Tensor | None],
+) -> list[TokenStep]:
+    """Draws a token for each row of logits (B, V), by the rules of its text, and records what there was.
+
+    seen: for each row the tokens of its text so far, (V,) bool, where a rule asks for them. Rows with the
+    same rules are computed together.
+    """
+    if len({config.rules for config in configs}) == 1:
+        return _choose(logits, configs[0], lucks, indices, seen)
+    steps: dict[int, TokenStep] = {}
+    for rules in {config.rules for config in configs}:
+        rows = [i for i, config in enumerate(configs) if config.rules == rules]
+        some = _choose(
+            logits[rows],
+            configs[rows[0]],
+            [lucks[i] for i in rows],
+            [indices[i] for i in rows],
+            [seen[i] for i in rows],
+        )
+        steps |= zip(rows, some, strict=True)
+    return [steps[i] for i in range(len(configs))]
+
+
+def _choose(
+    logits: Tensor,
+    config: SamplingConfig,
+    lucks: Sequence[float],
+    indices: Sequence[int],
+    seen: Sequence[Tensor | None],
+) -> list[TokenStep]:
+    known = [one for one in seen if one is not None]
+    found = distribution(logits, config, torch.stack(known) if known else None)
+    return describe(logits, draw(found.logprobs, lucks), found, indices)
+
+
+@torch.inference_mode()
+def chosen_instead(
+    logits: Logits, id_: int, config: SamplingConfig, index: int, seen: Tensor | None = None
+) -> TokenStep:
+    """The record of a token that a person put in place of the one that was drawn from the same scores."""
+    check_ids([id_], len(logits))
+    scores = torch.from_numpy(logits)[None]  # (1, V)
+    found = distribution(scores, config, None if seen is None else seen[None])
+    return describe(scores, torch.tensor([id_]), found, [index])[0]
+
+
+def describe(
+    logits: Tensor, ids: Tensor, found: Distribution | None, indices: Sequence[int]
+) -> list[TokenStep]:
+    """One TokenStep per row of logits (N, V); in double precision, so that e**logprob sums to 1.
+
+    found: what the tokens were drawn from; None for a text that was read, of which nothing was cut.
+    """
+    logprobs = logits.double().log_softmax(dim=-1)
+    chosen = ids[:, None]  # (N, 1)
+    score = logits.gather(-1, chosen)
+    earlier = torch.arange(logits.size(-1)) < chosen
+    ranks = 1 + ((logits > score) | (logits == score) & earlier).sum(dim=-1)
+    entropies = -(logprobs.exp() * logprobs).sum(dim=-1)
+    best = torch.cat([logits.topk(min(TOP, logits.size(-1)), dim=-1).indices, chosen], dim=-1)  # (N, 21)
+    stages = found.stages if found else ()
+    cut = torch.zeros_like(best)  # the number of the rule that cut each, from 1
+    for number, stage in reversed(list(enumerate(stages, start=1))):
+        cut = torch.where(stage.logits.gather(-1, best) == -math.inf, number, cut)
+    columns = (
+        best,
+        logits.gather(-1, best),
+        logprobs.gather(-1, best),
+        found.scaled.gather(-1, best) if found else logits.gather(-1, best),
+        cut,
+        found.logprobs.gather(-1, best) if found else logprobs.gather(-1, best),
+    )
+    names = ("", *(stage.rule for stage in stages))
+    cuts = _cuts(stages, len(logits))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    steps = []
+    for i, (row, rank, entropy) in enumerate(zip(rows, ranks.tolist(), entropies.tolist(), strict=True)):
+        *top, own = (
+            Alternative(id_, logit, logprob, scaled, names[rule], sampled)
+            for id_, logit, logprob, scaled, rule, sampled in zip(*row, strict=True)
+        )
+        top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
+        steps.append(
+            TokenStep(
+                index=indices[i],
+                id=own.id,
+                logit=own.logit,
+                logprob=own.logprob,
+                logprob_sampled=own.logprob_sampled,
+                rank=rank,
+                entropy=entropy,
+                cuts=cuts[i],
+                top=tuple(top if own in top else [*top, own]),
+            )
+        )
+    return steps
+
+
+def _cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
+    """For each row, how many tokens every rule cut that those before it had left."""
+    counts, before = [], [0] * rows
+    for _, logits in stages:
+        gone = (logits == -math.inf).sum(dim=-1).tolist()
+        counts.append([now - then for now, then in zip(gone, before, strict=True)])
+        before = gone
+    names = [rule for rule, _ in stages]
+    return [tuple(zip(names, (column[i] for column in counts), strict=True)) for i in range(rows)]
+
+
+def check_finite(logits: Tensor) -> None:
+    """Raises DivergedError where a model's scores are no numbers."""
+    if not bool(torch.isfinite(logits).all()):
+        raise DivergedError(
+            "The model's scores are not numbers.",
+            "Its weights must have been damaged while training: the loss became infinite.",
+            "Choose an earlier step of this model, or another one.",
+        )

@@ -1,0 +1,82 @@
+"""A copy of a finished model to write with: the same arithmetic, its matrices laid out for the processor.
+
+For each token a model reads all its weights from memory once. Rows that lie in the order in which a processor
+reads them arrive twice as fast, and numbers of 16 or 8 bits arrive faster again.
+"""
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from gpt2demo.errors import check_choice
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.mlp import Router
+from gpt2demo.model.quantized import Int8Table, quantize
+
+PRECISIONS = ("fp32", "bf16", "int8")  # in which a finished model can write
+
+
+class PackedLinear(nn.Module):
+    """A linear layer whose matrix oneDNN, PyTorch's library for processors, has put in its own order."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) → (…, out)"""
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return y
+
+
+class PackedInt8Linear(nn.Module):
+    """A linear layer in whole numbers, by the kernels that PyTorch has for them (fbgemm on x86).
+
+    The weights are those of `Int8Linear`: a step width for each row. The inputs share one step width, all
+    texts of a batch together, so that what a text gets depends a little on its company.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        levels, widths = quantize(linear.weight.detach().float())
+        with warnings.catch_warnings():  # PyTorch announces that another package will have this one day
+            warnings.simplefilter("ignore")
+            whole = torch._make_per_channel_quantized_tensor(
+                levels.to(torch.int8), widths[:, 0].double(), torch.zeros(len(levels), dtype=torch.int64), 0
+            )
+            bias = None if linear.bias is None else linear.bias.detach().float()
+            self.packed = torch.ops.quantized.linear_prepack(whole, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) → (…, out)"""
+        y: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed)
+        return y
+
+
+def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
+    """A copy of the model to write with, in 32 bits, half of them ("bf16") or a quarter ("int8").
+
+    It has the interface and the cache of the model it was made from. It is not for looking into, and cannot
+    be trained. Where a processor has no such kernels (or on a GPU) the layers stay as they are. Raises
+    ConfigError for another precision.
+    """
+    check_choice("precision", precision, PRECISIONS)
+    made = copy.deepcopy(model).eval().requires_grad_(False)
+    if precision == "bf16":
+        made = made.bfloat16()
+    if made.device.type != "cpu":
+        return made
+    gates = {module.gate for module in made.modules() if isinstance(module, Router)}
+    linears = [(n, m) for n, m in made.named_modules() if isinstance(m, nn.Linear) and m not in gates]
+    for name, linear in linears:
+        above, _, own = name.rpartition(".")
+        if precision == "int8":
+            setattr(made.get_submodule(above), own, PackedInt8Linear(linear))
+        elif torch.backends.mkldnn.is_available():
+            setattr(made.get_submodule(above), own, PackedLinear(linear))
+    if precision == "int8":
+        made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]
+    return made
