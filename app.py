@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from starlette.middleware import Middleware
+
 from gpt2demo.hub.download import MAX_BYTES_FOR_VISITORS
 from gpt2demo.hub.source import MOST_BYTES
 from gpt2demo.runs.exchange import Exchange, default_cache
@@ -14,6 +16,7 @@ from gpt2demo.runs.store import RunStore
 from gpt2demo.text.samples import sample_texts
 from gpt2demo.training.memory import memory_for_a_run
 from gpt2demo.ui.app import build
+from gpt2demo.ui.caching import LongLived
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.theme import head, theme
 
@@ -110,6 +113,7 @@ def main() -> None:
             ssr_mode=False,
             enable_monitoring=False,
             max_file_size=GATE_BYTES,
+            app_kwargs={"middleware": [Middleware(LongLived)]},
             state_session_capacity=VISITORS,
         )
     finally:

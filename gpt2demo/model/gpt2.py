@@ -72,7 +72,7 @@ class GPT2(LanguageModel):
 
         cache: when given, input_ids continue the tokens already in it. Raises LimitError past n_positions.
         """
-        x = self.lm_head(self.hidden(input_ids, cache))  # (B, T, V)
+        x: Tensor = self.lm_head(self.hidden(input_ids, cache))  # (B, T, V)
         return x
 
     def hidden(self, input_ids: Tensor, cache: Cache | None = None) -> Tensor:
@@ -96,8 +96,7 @@ class GPT2(LanguageModel):
         self, input_ids: Tensor, cache: Cache | None = None, ends: Tensor | None = None
     ) -> Tensor:
         """The scores after one place of each text only, which is quicker: (B, T) → (B, V)."""
-        x = pick(self.hidden(input_ids, cache), ends)  # (B, C)
-        x = self.lm_head(x)  # (B, V)
+        x: Tensor = self.lm_head(pick(self.hidden(input_ids, cache), ends))  # (B, V)
         return x
 
     def new_cache(self, batch_size: int = 1) -> KVCache:

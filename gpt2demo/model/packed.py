@@ -75,7 +75,7 @@ def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
         above, _, own = name.rpartition(".")
         if precision == "int8":
             setattr(made.get_submodule(above), own, PackedInt8Linear(linear))
-        elif torch.backends.mkldnn.is_available():
+        elif torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             setattr(made.get_submodule(above), own, PackedLinear(linear))
     if precision == "int8":
         made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]

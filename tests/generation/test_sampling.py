@@ -8,13 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from gpt2demo.errors import LimitError
 from gpt2demo.generation.sampling import (
     SamplingConfig,
     apply_temperature,
     distribution,
+    draw,
+    luck,
+    min_p_filter,
+    penalise_repetition,
     sample,
     top_k_filter,
     top_p_filter,
@@ -135,6 +145,126 @@ def test_the_rules_agree_with_transformers(temperature, top_k, top_p):
     chosen = distribution(logits, SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p))
     assert torch.equal(chosen.kept, expected > CUT)
     assert torch.allclose(chosen.probabilities, expected.softmax(-1), atol=1e-12)
+
+
+@pytest.mark.parametrize("min_p", [0.0, 0.02, 0.3, 1.0])
+@pytest.mark.parametrize("penalty", [1.0, 1.3, 10.0])
+@pytest.mark.parametrize("top_p", [None, 0.8])
+def test_min_p_and_the_repetition_penalty_agree_with_transformers(min_p, penalty, top_p):
+    logits = some_logits()
+    ids = torch.randint(64, (50, 9), generator=torch.Generator().manual_seed(3))
+    seen = torch.zeros(50, 64, dtype=torch.bool).scatter(1, ids, True)
+    expected = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits) if penalty > 1 else logits
+    expected = TemperatureLogitsWarper(0.7)(None, expected.double())
+    expected = expected if top_p is None else TopPLogitsWarper(top_p)(None, expected)
+    expected = MinPLogitsWarper(min_p)(None, expected) if min_p else expected
+    config = SamplingConfig(temperature=0.7, top_p=top_p, min_p=min_p, repetition_penalty=penalty)
+    chosen = distribution(logits, config, seen)
+    assert torch.equal(chosen.kept, expected > CUT)
+    assert torch.allclose(chosen.probabilities, expected.softmax(-1), atol=1e-7)
+
+
+def test_min_p_measures_by_the_likeliest_and_keeps_what_is_exactly_at_the_share():
+    logits = torch.tensor([0.5, 0.25, 0.15, 0.1]).double().log()
+    assert kept(min_p_filter(logits, 0.5)) == [0, 1]
+    assert kept(min_p_filter(logits, 0.51)) == [0]
+    assert kept(min_p_filter(logits, 0.0)) == [0, 1, 2, 3]
+    assert kept(min_p_filter(torch.zeros(4), 1.0)) == [0, 1, 2, 3]
+
+
+def test_the_penalty_lowers_what_was_seen_whatever_its_sign_and_nothing_else():
+    logits, seen = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([True, True, False, False])
+    assert penalise_repetition(logits, seen, 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
+
+
+def test_the_penalty_comes_first_and_min_p_last():
+    logits = torch.tensor([4.0, 3.0, 1.0, 0.0])
+    seen = torch.tensor([True, False, False, False])
+    # With the penalty first, token 1 is the likeliest (3 against 2), and the only one of the best 1.
+    config = SamplingConfig(temperature=1, top_k=1, repetition_penalty=2)
+    assert kept(distribution(logits, config, seen).logprobs) == [1]
+    # Of 0.4 and 0.3, top-p leaves 0.4 alone if min-p comes after it, or else 0.9 of the rest would need both.
+    found = distribution(logits, SamplingConfig(temperature=1, top_p=0.5, min_p=0.01))
+    assert [stage.rule for stage in found.stages] == ["top-p", "min-p"]
+    assert kept(found.logprobs) == [0]
+
+
+def test_each_cut_is_said_by_the_first_rule_that_made_it():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    found = distribution(logits, SamplingConfig(temperature=1, top_k=3, top_p=0.7, min_p=0.9))
+    assert [found.cut_by(i) for i in range(4)] == ["", "min-p", "top-p", "top-k"]
+    greedy = distribution(logits, SamplingConfig(temperature=0, top_k=2))
+    assert [greedy.cut_by(i) for i in range(4)] == ["", "temperature 0", "temperature 0", "temperature 0"]
+
+
+FILTERS = [
+    {},
+    {"temperature": 0.5},
+    {"top_k": 7},
+    {"top_p": 0.8},
+    {"min_p": 0.1},
+    {"repetition_penalty": 1.5},
+    {"temperature": 1.4, "top_k": 20, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2},
+]
+
+
+@pytest.mark.parametrize("rules", FILTERS, ids=lambda rules: "-".join(rules) or "plain")
+def test_200_000_draws_have_the_exact_chances(rules):
+    logits = some_logits(1)[0]
+    seen = torch.arange(64) % 3 == 0
+    found = distribution(logits, SamplingConfig(**{"temperature": 1.0} | rules), seen)
+    generator = torch.Generator().manual_seed(11)
+    lucks = torch.rand(200_000, dtype=torch.float64, generator=generator).tolist()
+    drawn = draw(found.logprobs.expand(1, -1), lucks[:1])
+    assert drawn.shape == (1,)
+    rows = found.logprobs.expand(1_000, -1)
+    counts = torch.zeros(64)
+    for start in range(0, 200_000, 1_000):
+        counts += torch.bincount(draw(rows, lucks[start : start + 1_000]), minlength=64)
+    assert counts[~found.kept].sum() == 0
+    expected = 200_000 * found.probabilities[found.kept].numpy()
+    often = expected >= 5  # where the statistic is what it should be
+    observed = counts[found.kept].numpy()
+    if often.sum() > 1:
+        scale = observed[often].sum() / expected[often].sum()
+        assert chisquare(observed[often], expected[often] * scale).pvalue > 0.001
+    assert abs(observed[~often].sum() - expected[~often].sum()) < 30
+
+
+def test_luck_at_either_end_of_the_line_draws_a_token_that_is_there():
+    logprobs = torch.tensor([[CUT, math.log(0.5), CUT, math.log(0.5), CUT]], dtype=torch.float64)
+    assert draw(logprobs, [0.0]).tolist() == [1]
+    assert draw(logprobs, [math.nextafter(1, 0)]).tolist() == [3]
+    third = torch.full((1, 3), math.log(1 / 3), dtype=torch.float64)  # which do not add up to exactly 1
+    assert draw(third, [math.nextafter(1, 0)]).tolist() == [2]
+
+
+def test_the_same_generator_gives_the_same_luck():
+    one, other = (torch.Generator().manual_seed(4) for _ in range(2))
+    assert [luck(one) for _ in range(5)] == [luck(other) for _ in range(5)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_p": -0.1},
+        {"min_p": 1.1},
+        {"min_p": float("nan")},
+        {"repetition_penalty": 0.5},
+        {"repetition_penalty": 11},
+        {"repetition_penalty": None},
+        {"stop": ("a",) * 5},
+        {"stop": ("a" * 10_000,)},
+        {"stop": ("",)},
+        {"stop": "abc"},
+        {"stop": (1,)},
+        {"stop": None},
+    ],
+    ids=str,
+)
+def test_new_settings_out_of_range_are_refused_with_a_sentence(wrong):
+    with pytest.raises(LimitError):
+        SamplingConfig(**wrong)
 
 
 def test_the_draw_is_fair():
