@@ -9,14 +9,17 @@ import numpy as np
 
 from gpt2demo.commands.models import add_model, find_run, load_model
 from gpt2demo.errors import NotFoundError
-from gpt2demo.generation.prompts import read_prompt
+from gpt2demo.generation.beams import beam_search
+from gpt2demo.generation.prompts import Prompt, read_prompt
 from gpt2demo.generation.records import TokenStep
 from gpt2demo.generation.sampling import SamplingConfig
+from gpt2demo.generation.stopping import stop_watch
 from gpt2demo.generation.writing import generate
 from gpt2demo.inspection.attention import badges, head_scores
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
 from gpt2demo.inspection.probe import token_counts
-from gpt2demo.model.quantized import PRECISIONS, in_precision
+from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.model.packed import PRECISIONS, packed
 from gpt2demo.text.tokenizers import Tokenizer
 
 
@@ -38,7 +41,26 @@ def add_generate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
     command.add_argument("--top-p", type=float, metavar="P", help="choose among the likeliest that sum to P")
+    command.add_argument(
+        "--min-p",
+        type=float,
+        metavar="P",
+        help="choose among those at least P times as likely as the likeliest",
+    )
+    command.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="above 1: say less of the same again",
+    )
+    command.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end where this was written"
+    )
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same text")
+    command.add_argument(
+        "--beams", type=int, metavar="N", help="follow the N likeliest texts instead of luck"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object per token instead")
 
 
@@ -68,18 +90,24 @@ def add_heads(command: argparse.ArgumentParser) -> None:
 
 def _generate(options: argparse.Namespace) -> None:
     model, tokenizer, _ = load_model(options.model, options.step)
-    model = in_precision(model, options.precision)
+    model = packed(model, options.precision)
     sampling = SamplingConfig(
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        stop=tuple(options.stop),
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
     )
     prompt = read_prompt(tokenizer, options.prompt)
+    if options.beams is not None:
+        _print_beams(model, tokenizer, prompt, options)
+        return
     if not options.json:
         print(prompt.text, end="", flush=True)
-    for step in generate(model, prompt.ids, sampling):
+    for step in generate(model, prompt.ids, sampling, stops=stop_watch(tokenizer, sampling)):
         if options.json:
             print(json.dumps(_token_record(step, tokenizer)), flush=True)
         else:
@@ -87,6 +115,19 @@ def _generate(options: argparse.Namespace) -> None:
             sys.stdout.buffer.flush()
     if not options.json:
         print()
+
+
+def _print_beams(
+    model: LanguageModel, tokenizer: Tokenizer, prompt: Prompt, options: argparse.Namespace
+) -> None:
+    """The likeliest texts at the end, the best first; with --json all that were followed at each token."""
+    steps = beam_search(model, prompt.ids, beams=options.beams, max_new_tokens=options.max_new_tokens)
+    for step in steps:
+        if options.json:
+            print(json.dumps(asdict(step)), flush=True)
+    if not options.json:
+        for beam in step.beams:
+            print(f"{beam.logprob:9.3f}  {prompt.text}{tokenizer.continuation(beam.ids)}")
 
 
 def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:

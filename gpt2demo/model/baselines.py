@@ -67,6 +67,11 @@ class StateCache(Cache):
         """Remembers it."""
         self.states[self.length + more] = state
 
+    def reorder(self, rows: Tensor) -> None:
+        """Makes each text of the batch a copy of another: row i becomes what row rows[i] was. (B,)"""
+        known = self.states[: self.length + 1]
+        known.copy_(known[:, :, :, rows])
+
 
 class StateRows(Rows):
     """Keeps the newest state of each of several texts."""

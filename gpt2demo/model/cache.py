@@ -33,6 +33,9 @@ class Cache:
             raise ValueError(f"cannot truncate a cache of {self.length} tokens to {length}")
         self.length = length
 
+    def reorder(self, rows: Tensor) -> None:
+        """Makes each text of the batch a copy of another: row i becomes what row rows[i] was. (B,)"""
+
     def check_room(self, tokens: int) -> None:
         """Raises LimitError when so many more tokens do not fit."""
         if self.length + tokens > self.room:
@@ -73,3 +76,8 @@ class KVCache(Cache):
         self.keys[layer, :, :, self.length : end] = k
         self.values[layer, :, :, self.length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Makes each text of the batch a copy of another: row i becomes what row rows[i] was. (B,)"""
+        for past in (self.keys, self.values):
+            past[:, :, :, : self.length] = past[:, rows, :, : self.length]

@@ -25,6 +25,7 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self.bias = None if linear.bias is None else linear.bias.detach()
+        self.packed_bytes = sum(t.nbytes for t in linear.parameters())
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)"""
@@ -49,6 +50,7 @@ class PackedInt8Linear(nn.Module):
             )
             bias = None if linear.bias is None else linear.bias.detach().float()
             self.packed = torch.ops.quantized.linear_prepack(whole, bias)
+        self.packed_bytes = levels.numel() + widths.nbytes + (0 if bias is None else bias.nbytes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)"""
@@ -80,3 +82,9 @@ def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
     if precision == "int8":
         made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]
     return made
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """How many bytes the weights take, a table that is used twice counted once."""
+    held = {t.data_ptr(): t.nbytes for t in (*model.parameters(), *model.buffers())}
+    return sum(held.values()) + sum(getattr(module, "packed_bytes", 0) for module in model.modules())

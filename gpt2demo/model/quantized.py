@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpt2demo.errors import check_choice
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router
 
-PRECISIONS = ("fp32", "bf16", "int8")  # in which a finished model can write
 SMALLEST = 1e-12  # a row of zeros has some step width too
 
 
@@ -154,20 +152,3 @@ def quantized(model: LanguageModel) -> LanguageModel:
         whole = Int8Linear(table, part.bias) if isinstance(part, nn.Linear) else table
         setattr(made.get_submodule(above), own, whole)
     return made
-
-
-def in_precision(model: LanguageModel, precision: str) -> LanguageModel:
-    """The model as it is ("fp32"), or a copy of it that takes half ("bf16") or a quarter ("int8").
-
-    Raises ConfigError for another word.
-    """
-    check_choice("precision", precision, PRECISIONS)
-    if precision == "int8":
-        return quantized(model)
-    return copy.deepcopy(model).bfloat16() if precision == "bf16" else model
-
-
-def weight_bytes(model: nn.Module) -> int:
-    """How many bytes the weights take, a table that is used twice counted once."""
-    held = {t.data_ptr(): t.nbytes for t in (*model.parameters(), *model.buffers())}
-    return sum(held.values())

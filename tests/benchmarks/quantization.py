@@ -20,7 +20,8 @@ from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.writing import generate
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import PRESETS, preset
-from gpt2demo.model.quantized import PRECISIONS, fake_quantization, in_precision, weight_bytes
+from gpt2demo.model.packed import PRECISIONS, packed, weight_bytes
+from gpt2demo.model.quantized import fake_quantization
 from gpt2demo.text.batches import TokenData, batch, encode_corpus
 from gpt2demo.training.evaluation import cross_entropy, evaluate
 
@@ -33,7 +34,7 @@ def main(arguments=None) -> None:
     options = _options(arguments)
     torch.set_num_threads(options.threads)
     model, data = _model(options)
-    made = {precision: in_precision(model, precision) for precision in PRECISIONS}
+    made = {precision: packed(model, precision) for precision in PRECISIONS}
     speeds = _speeds(made, options)
     facts = {}
     for precision, one in made.items():

@@ -1,5 +1,7 @@
 """Whole numbers for weights: their levels, their bytes, what they cost, and training that expects them."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,16 +9,15 @@ from torch import nn
 from gpt2demo.errors import ConfigError
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.packed import packed, weight_bytes
 from gpt2demo.model.positions import rotate
 from gpt2demo.model.quantized import (
     Int8Linear,
     Int8Table,
     fake_quantization,
-    in_precision,
     quantize,
     quantized,
     rounded,
-    weight_bytes,
 )
 from gpt2demo.model.weights import to_gpt2_tensors
 
@@ -85,7 +86,7 @@ def test_an_int8_layer_computes_what_rounded_floats_would():
 def test_every_model_can_write_in_fewer_bits(variant, precision):
     model = lively(**variant)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    small, text = in_precision(model, precision), tokens(1, 12)
+    small, text = packed(model, precision), tokens(1, 12)
     exact, logits = model(text), small(text).float()
     error = (logits - exact).norm() / exact.norm()
     assert 0 < error < 0.12
@@ -95,9 +96,8 @@ def test_every_model_can_write_in_fewer_bits(variant, precision):
     )
     assert (parts.float() - logits).norm() / logits.norm() < 0.05
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert in_precision(model, "fp32") is model
     with pytest.raises(ConfigError, match="precision is 'int4'"):
-        in_precision(model, "int4")
+        packed(model, "int4")
 
 
 def test_rotary_positions_keep_their_angles_in_half_precision():
@@ -112,7 +112,7 @@ def test_bytes_are_a_half_and_about_a_quarter():
     matrices = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and n != "wpe.weight")
     rows = 40 + 2 * (3 + 1 + 4 + 1) * 64  # each with a step width of 4 bytes
     assert weight_bytes(model) == 4 * numbers
-    assert weight_bytes(in_precision(model, "bf16")) == 2 * numbers
+    assert weight_bytes(copy.deepcopy(model).bfloat16()) == 2 * numbers
     assert weight_bytes(quantized(model)) == matrices + 4 * (rows + numbers - matrices)
 
 
