@@ -101,53 +101,62 @@ def chosen_instead(
 def describe(
     logits: Tensor, ids: Tensor, found: Distribution | None, indices: Sequence[int]
 ) -> list[TokenStep]:
-    """One TokenStep per row of logits (N, V); in double precision, so that e**logprob sums to 1.
+    """One TokenStep per row of logits (N, V).
 
     found: what the tokens were drawn from; None for a text that was read, of which nothing was cut.
     """
-    logprobs = logits.double().log_softmax(dim=-1)
-    chosen = ids[:, None]  # (N, 1)
-    score = logits.gather(-1, chosen)
-    earlier = torch.arange(logits.size(-1)) < chosen
-    ranks = 1 + ((logits > score) | (logits == score) & earlier).sum(dim=-1)
-    entropies = -(logprobs.exp() * logprobs).sum(dim=-1)
-    best = torch.cat([logits.topk(min(TOP, logits.size(-1)), dim=-1).indices, chosen], dim=-1)  # (N, 21)
+    best = logits.topk(min(TOP, logits.size(-1)), dim=-1).indices  # (N, 20)
+    best = torch.cat([best, ids[:, None]], dim=-1)  # (N, 21)
+    scores = logits.gather(-1, best).double()
+    highest = scores[:, :1]
+    chances = logits.softmax(dim=-1)  # (N, V)
+    # The likeliest token's chance is never so small that single precision would lose it: from there the
+    # others are reckoned in double precision.
+    least = -chances.gather(-1, best[:, :1]).double().log()  # (N, 1), how surprising it is
+    below = torch.linalg.vecdot(chances, logits - highest.float())[:, None]  # the mean distance from it
+    logprobs = scores - highest - least
     stages = found.stages if found else ()
     cut = torch.zeros_like(best)  # the number of the rule that cut each, from 1
     for number, stage in reversed(list(enumerate(stages, start=1))):
         cut = torch.where(stage.logits.gather(-1, best) == -math.inf, number, cut)
     columns = (
         best,
-        logits.gather(-1, best),
-        logprobs.gather(-1, best),
-        found.scaled.gather(-1, best) if found else logits.gather(-1, best),
+        scores,
+        logprobs,
+        found.scaled.gather(-1, best) if found else scores,
         cut,
-        found.logprobs.gather(-1, best) if found else logprobs.gather(-1, best),
+        found.logprobs.gather(-1, best) if found else logprobs,
     )
     names = ("", *(stage.rule for stage in stages))
     cuts = _cuts(stages, len(logits))
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    entropies = (least - below)[:, 0].tolist()
     steps = []
-    for i, (row, rank, entropy) in enumerate(zip(rows, ranks.tolist(), entropies.tolist(), strict=True)):
+    for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         *top, own = (
             Alternative(id_, logit, logprob, scaled, names[rule], sampled)
-            for id_, logit, logprob, scaled, rule, sampled in zip(*row, strict=True)
+            for id_, logit, logprob, scaled, rule, sampled in zip(*values, strict=True)
         )
         top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
         steps.append(
             TokenStep(
-                index=indices[i],
+                index=indices[row],
                 id=own.id,
                 logit=own.logit,
                 logprob=own.logprob,
                 logprob_sampled=own.logprob_sampled,
-                rank=rank,
-                entropy=entropy,
-                cuts=cuts[i],
+                rank=top.index(own) + 1 if own.logit > top[-1].logit else _rank(logits[row], own.id),
+                entropy=max(0.0, entropies[row]),
+                cuts=cuts[row],
                 top=tuple(top if own in top else [*top, own]),
             )
         )
     return steps
+
+
+def _rank(logits: Tensor, id_: int) -> int:
+    """1 for the token with the highest score, of equals the one with the lowest id.  (V,)"""
+    score = logits[id_]
+    return 1 + int((logits > score).sum()) + int((logits[:id_] == score).sum())
 
 
 def _cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:

@@ -15,6 +15,7 @@ from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router
 from gpt2demo.model.quantized import Int8Table, quantize
 
+WORTH_PACKING = 250_000  # numbers in a matrix: smaller ones are near the processor anyway
 PRECISIONS = ("fp32", "bf16", "int8")  # in which a finished model can write
 
 
@@ -71,13 +72,14 @@ def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
         made = made.bfloat16()
     if made.device.type != "cpu":
         return made
+    able = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     gates = {module.gate for module in made.modules() if isinstance(module, Router)}
     linears = [(n, m) for n, m in made.named_modules() if isinstance(m, nn.Linear) and m not in gates]
     for name, linear in linears:
         above, _, own = name.rpartition(".")
         if precision == "int8":
             setattr(made.get_submodule(above), own, PackedInt8Linear(linear))
-        elif torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        elif linear.weight.numel() >= WORTH_PACKING and able:
             setattr(made.get_submodule(above), own, PackedLinear(linear))
     if precision == "int8":
         made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]

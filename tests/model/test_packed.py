@@ -5,7 +5,8 @@ import torch
 
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.model.packed import PackedInt8Linear, packed, weight_bytes
+from gpt2demo.model import packed as packing
+from gpt2demo.model.packed import PackedInt8Linear, PackedLinear, packed, weight_bytes
 from gpt2demo.model.quantized import quantized
 
 
@@ -21,9 +22,11 @@ def some_model(**variant) -> GPT2:
 
 @pytest.mark.parametrize("variant", [{}, {"bias": False}, {"tie_word_embeddings": False}, {"n_experts": 2}])
 @torch.inference_mode()
-def test_in_32_bits_it_says_the_same_to_the_last_digits(variant):
+def test_in_32_bits_it_says_the_same_to_the_last_digits(variant, monkeypatch):
+    monkeypatch.setattr(packing, "WORTH_PACKING", 1)
     model, ids = some_model(**variant), torch.arange(24).view(2, 12)
     made = packed(model)
+    assert any(isinstance(module, PackedLinear) for module in made.modules())
     assert (made(ids) - model(ids)).abs().max() < 1e-4 * model(ids).abs().max()
     cache = made.new_cache(2)
     made(ids[:, :11], cache)
@@ -49,7 +52,8 @@ def test_a_layer_in_whole_numbers_has_a_step_width_for_each_row():
         assert (made - exact)[:, row].norm() <= 0.03 * exact[:, row].norm() + 1e-4
 
 
-def test_the_bytes_are_those_of_the_numbers():
+def test_the_bytes_are_those_of_the_numbers(monkeypatch):
+    monkeypatch.setattr(packing, "WORTH_PACKING", 1)
     model = some_model(tie_word_embeddings=False)
     whole = weight_bytes(model)
     assert weight_bytes(packed(model)) == whole
