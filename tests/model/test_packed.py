@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from gpt2demo.model import packed as packing
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.model import packed as packing
 from gpt2demo.model.packed import PackedInt8Linear, PackedLinear, packed, weight_bytes
 from gpt2demo.model.quantized import quantized
 
