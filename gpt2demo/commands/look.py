@@ -133,6 +133,7 @@ def _print_beams(
 def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
     """A TokenStep with its bytes, as JSON can say it (a cut alternative has the probability null)."""
     record = asdict(step) | {"bytes": tokenizer.token_bytes(step.id).hex()}
+    del record["likeliest"]
     record["text"] = tokenizer.continuation([step.id])
     record["top"] = [
         a._asdict() | {"logprob_sampled": a.logprob_sampled if np.isfinite(a.logprob_sampled) else None}

@@ -30,6 +30,17 @@ class Alternative(NamedTuple):
     logprob_sampled: float  # natural log of the chance that it is drawn; −inf when cut
 
 
+class Likeliest(NamedTuple):
+    """The likeliest tokens, the highest score first, and last the one that came: column by column."""
+
+    ids: list[int]
+    logits: list[float]
+    logprobs: list[float]
+    scaled: list[float]
+    cuts: list[int]  # which rule cut it, counted from 1; 0 for none
+    sampled: list[float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenStep:
     """One token and everything the page shows about it."""
@@ -42,8 +53,23 @@ class TokenStep:
     rank: int  # 1 when no token had a higher logit (of equals the lowest id comes first)
     entropy: float  # in nats: how undecided the model was; e**entropy is "between how many tokens"
     cuts: tuple[tuple[str, int], ...]  # how many tokens each rule cut
-    top: tuple[Alternative, ...]  # the likeliest 20, and the token itself where it is not among them
+    likeliest: Likeliest  # read `top` instead
     end: str = ""  # why the text ends here: "length" or "stop" (a stop string); "" where it goes on
+
+    @property
+    def top(self) -> tuple[Alternative, ...]:
+        """The likeliest 20, and the token itself where it is not among them.
+
+        Made when somebody asks: for thirty readers at once it would cost as much as the model.
+        """
+        names = ("", *(rule for rule, _ in self.cuts))
+        top = [
+            Alternative(id_, logit, logprob, scaled, names[rule], sampled)
+            for id_, logit, logprob, scaled, rule, sampled in zip(*self.likeliest, strict=True)
+        ]
+        own = top.pop()
+        top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
+        return tuple(top if own in top else [*top, own])
 
 
 @torch.inference_mode()
@@ -127,35 +153,33 @@ def describe(
         cut,
         found.logprobs.gather(-1, best) if found else logprobs,
     )
-    names = ("", *(stage.rule for stage in stages))
     cuts = _cuts(stages, len(logits))
     entropies = (least - below)[:, 0].tolist()
     steps = []
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-        *top, own = (
-            Alternative(id_, logit, logprob, scaled, names[rule], sampled)
-            for id_, logit, logprob, scaled, rule, sampled in zip(*values, strict=True)
-        )
-        top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
+        likeliest = Likeliest(*values)
         steps.append(
             TokenStep(
                 index=indices[row],
-                id=own.id,
-                logit=own.logit,
-                logprob=own.logprob,
-                logprob_sampled=own.logprob_sampled,
-                rank=top.index(own) + 1 if own.logit > top[-1].logit else _rank(logits[row], own.id),
+                id=likeliest.ids[-1],
+                logit=likeliest.logits[-1],
+                logprob=likeliest.logprobs[-1],
+                logprob_sampled=likeliest.sampled[-1],
+                rank=_rank(logits[row], likeliest),
                 entropy=max(0.0, entropies[row]),
                 cuts=cuts[row],
-                top=tuple(top if own in top else [*top, own]),
+                likeliest=likeliest,
             )
         )
     return steps
 
 
-def _rank(logits: Tensor, id_: int) -> int:
+def _rank(logits: Tensor, likeliest: Likeliest) -> int:
     """1 for the token with the highest score, of equals the one with the lowest id.  (V,)"""
-    score = logits[id_]
+    *ids, id_ = likeliest.ids
+    *scores, score = likeliest.logits
+    if score > scores[-1]:  # it is among them, and so are all before it
+        return 1 + sum(s > score or (s == score and i < id_) for s, i in zip(scores, ids, strict=True))
     return 1 + int((logits > score).sum()) + int((logits[:id_] == score).sum())
 
 

@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 
 from gpt2demo.errors import UserError
 from gpt2demo.generation.prompts import Prompt, read_prompt, sampling
-from gpt2demo.generation.records import TokenStep
+from gpt2demo.generation.records import Likeliest, TokenStep
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.runs.models import LoadedModel, ModelRef
@@ -162,7 +162,15 @@ def test_words_are_written_with_spaces_between_them(loaded: LoadedModel) -> None
     draft = begin(loaded, "starter", Prompt(text="The cat", ids=(4, 7), from_start=False), 0, "")
     steps = tuple(
         TokenStep(
-            index=i, id=id_, logit=0.0, cuts=(), logprob=0.0, logprob_sampled=0.0, rank=1, entropy=0.0, top=()
+            index=i,
+            id=id_,
+            logit=0.0,
+            cuts=(),
+            logprob=0.0,
+            logprob_sampled=0.0,
+            rank=1,
+            entropy=0.0,
+            likeliest=Likeliest([id_], [0.0], [0.0], [0.0], [0], [0.0]),
         )
         for i, id_ in enumerate(tokenizer.encode("sat, and sat"))
     )
