@@ -169,7 +169,7 @@ MUON: Mapping[str, Any] = {
     "decay": "linear",
     "warmup": 0.03,
     "final_learning_rate": 0.0,
-    "weight_decay": 0.0,
+    "weight_decay": 0.1,
     "gradient_clip": 0.0,
     "beta2": 0.95,
     "steps": 600,
@@ -197,7 +197,7 @@ def recipe(optimizer: str, model: GPT2Config, *, fine_tuning: bool = False, **ch
 
 
 def _patience(model: GPT2Config, config: TrainingConfig) -> float:
-    """The longer a run, the smaller its steps may be: by the third root, down to a third. → 1/3 … 1
+    """The longer a run, the smaller its steps may be: by the third root, down to a half. → 1/2 … 1
 
     Minutes are turned into steps as for a usual machine, so that the same command says the same anywhere.
     """
@@ -206,7 +206,7 @@ def _patience(model: GPT2Config, config: TrainingConfig) -> float:
         assert config.minutes is not None
         steps = int(60 * config.minutes * USUAL_RATE / flops_per_step(model, config))
     share: float = (MUON["steps"] / max(1, steps)) ** (1 / 3)
-    return min(1.0, max(1 / 3, share))
+    return min(1.0, max(1 / 2, share))
 
 
 def flops_per_step(model: GPT2Config, config: TrainingConfig) -> float:

@@ -130,7 +130,7 @@ def test_what_needs_all_the_memory_there_is_fits(shape, make_config):
 
 def test_the_longer_a_run_of_muon_the_smaller_its_steps(shape):
     rates = [recipe("muon", shape, steps=steps).learning_rate for steps in (1, 600, 2_025, 16_200, 10**6)]
-    assert rates == pytest.approx([0.03, 0.03, 0.02, 0.01, 0.01], rel=1e-3)
+    assert rates == pytest.approx([0.03, 0.03, 0.02, 0.015, 0.015], rel=1e-3)
     assert (
         recipe("muon", shape, minutes=0.05).learning_rate >= recipe("muon", shape, minutes=60).learning_rate
     )
