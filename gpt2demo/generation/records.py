@@ -125,7 +125,7 @@ def describe(
         found.logprobs.gather(-1, best) if found else logprobs.gather(-1, best),
     )
     names = ("", *(stage.rule for stage in stages))
-    cuts = _cuts(stages, len(logits))
+    cuts = count_cuts(stages, len(logits))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     steps = []
     for i, (row, rank, entropy) in enumerate(zip(rows, ranks.tolist(), entropies.tolist(), strict=True)):
@@ -150,7 +150,7 @@ def describe(
     return steps
 
 
-def _cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
+def count_cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
     """For each row, how many tokens every rule cut that those before it had left."""
     counts, before = [], [0] * rows
     for _, logits in stages:
