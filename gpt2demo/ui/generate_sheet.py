@@ -86,9 +86,9 @@ def start(old: Sheet | None, new: Sequence[Draft], pins: Collection[str]) -> tup
     kept = [draft for draft in (old.drafts if old else ()) if draft.key in pins]
     if len(kept) + len(new) > COLUMNS:
         raise LimitError(
-            f"{len(kept)} pinned and {len(new)} new texts would stand side by side.",
+            f"{len(kept)} kept and {len(new)} new texts would stand side by side.",
             f"There is room for {COLUMNS}.",
-            "Unpin a text, or write fewer samples.",
+            f"Let one go (press “{words.KEEP}” above it again), or write fewer samples.",
         )
     sheet = lay_out([*kept, *new], pins)
     return sheet, list(range(len(kept), len(sheet.drafts)))
@@ -107,7 +107,11 @@ def add_branch(
     if len(texts) >= COLUMNS:
         loose = [draft for draft in texts if draft.key not in pins]
         if not loose:
-            raise LimitError("All four texts are pinned.", "A branch needs a place.", "Unpin one of them.")
+            raise LimitError(
+                "All four texts are kept.",
+                "A branch needs a place.",
+                f"Let one of them go: press “{words.KEEP}” above it again.",
+            )
         others = [draft for draft in loose if draft is not texts[parent]]
         gone = (others or loose)[0]
         texts = [draft for draft in texts if draft is not gone]

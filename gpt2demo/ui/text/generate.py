@@ -58,8 +58,8 @@ STOPS_INFO = (
 )
 PRECISION = "Bits of a weight (precision)"
 PRECISION_INFO = (
-    "How exactly the model writes. fp32: as it was trained. bf16: half the memory, nearly the same text. int8: "
-    "a quarter of it, and the chances shift a little; so does what others write at the same moment."
+    "How exactly the model writes. fp32: as it was trained. bf16: half the memory, nearly the same text. "
+    "int8: a quarter of it, and the chances shift a little; so does what others write at the same moment."
 )
 PRECISIONS = (("32 (fp32)", "fp32"), ("16 (bf16)", "bf16"), ("8 (int8)", "int8"))
 SAMPLES = "Texts side by side (samples)"
