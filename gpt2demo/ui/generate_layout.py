@@ -130,6 +130,7 @@ class Controls:
                 1, 2, 1, step=0.05, label=words.PENALTY, info=words.PENALTY_INFO,
                 elem_id="generate-penalty", interactive=True,
             )  # fmt: skip
+            SafeHTML(section(words.HOW_MUCH))
             self.length = Slider(
                 1, SLIDER_LENGTH, 100, step=1, label=words.LENGTH, info=words.LENGTH_INFO,
                 elem_id="generate-length", interactive=True,

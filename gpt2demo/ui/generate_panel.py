@@ -21,6 +21,7 @@ SHOWN = 12  # candidates in the panel
 BARS_HEIGHT = 96 + 26 * (SHOWN + 1)
 LIMIT = 24  # characters of a token
 
+PANEL_PARTS = 4
 Panel = tuple[Any, Any, Any, Any]  # the words, the bars, the table, the dropdown of alternatives
 
 

@@ -7,23 +7,23 @@ from typing import Any
 
 import gradio as gr
 
-from gpt2demo.errors import LimitError, TextError
+from gpt2demo.errors import TextError
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.ui.generate_api import add_endpoint
 from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, stopped, take
 from gpt2demo.ui.generate_examples import Beginnings
-from gpt2demo.ui.generate_file import as_json
 from gpt2demo.ui.generate_layout import COPY_JS, REVEAL_JS, SAVE_ALL_JS, SAVE_JS, Controls
-from gpt2demo.ui.generate_panel import clicked_alternative, panel
-from gpt2demo.ui.generate_settings import Settings, rules_of
+from gpt2demo.ui.generate_look import Look
+from gpt2demo.ui.generate_panel import panel
+from gpt2demo.ui.generate_settings import Settings
 from gpt2demo.ui.generate_sheet import Sheet, Spot, Turn, add_branch, lay_out, start, title
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
-from gpt2demo.ui.page import Page, Tab, said
+from gpt2demo.ui.page import Page, Tab
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice
 
@@ -47,6 +47,7 @@ class GenerateTab:
         self.beginnings = Beginnings(page.services.models)
         self.examples: Memo[Draft] = Memo(EXAMPLES_KEPT)
         self.controls = Controls()
+        self.look = Look()
         self._wire()
         add_endpoint(page)
 
@@ -56,7 +57,7 @@ class GenerateTab:
             "api_visibility": "private",
             "concurrency_limit": None,
         }
-        c = self.controls
+        c, look = self.controls, self.look
         request = [c.turn, self.page.ref, c.prompt, c.sheet, c.spot, c.pins, *c.settings, c.fresh]
         outputs = [c.strip, c.sheet, c.seed, c.notice, *c.buttons, c.spot, *c.panel]
         seen = [c.sheet, c.spot, *c.rules]
@@ -71,16 +72,16 @@ class GenerateTab:
         self.page.ref.change(self.leave, c.turn, c.buttons, cancels=writers, **quiet)
         c.reset.click(self.start_over, request[1:], outputs, **quiet)
         c.offered.click(lambda sample: sample[0] if sample else gr.skip(), c.offered, c.prompt, **quiet)
-        c.strip.token(self.look_at, seen, [c.spot, *c.panel], **quiet)
+        c.strip.token(look.look_at, seen, [c.spot, *c.panel], **quiet)
         c.strip.token(None, None, None, js=REVEAL_JS)
-        c.strip.pin(self.pin, [c.sheet, c.pins], c.pins, **quiet)
+        c.strip.pin(look.pin, [c.sheet, c.pins], c.pins, **quiet)
         moved = [control.change for control in c.rules]
-        gr.on(moved, self.redraw, seen, c.panel, trigger_mode="always_last", **quiet)
-        c.bars.point(self.choose_bar, seen, c.other, **quiet)
+        gr.on(moved, look.redraw, seen, c.panel, trigger_mode="always_last", **quiet)
+        c.bars.point(look.choose_bar, seen, c.other, **quiet)
         for button, text, script in (
-            (c.copy, self.plain_text, COPY_JS),
-            (c.save, self.plain_text, SAVE_JS),
-            (c.save_all, self.whole_sheet, SAVE_ALL_JS),
+            (c.copy, look.plain_text, COPY_JS),
+            (c.save, look.plain_text, SAVE_JS),
+            (c.save_all, look.whole_sheet, SAVE_ALL_JS),
         ):
             button.click(text, [c.sheet, c.spot], c.plain, **quiet).success(None, c.plain, None, js=script)
 
@@ -269,78 +270,6 @@ class GenerateTab:
         """Another model was taken in hand: whoever writes with the old one shall just go."""
         turn.wanted = "leave"
         return _buttons(writing=False)
-
-    @guarded
-    def look_at(
-        self,
-        sheet: Sheet | None,
-        spot: Spot,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        min_p: Any,
-        penalty: Any,
-        event: gr.EventData,
-    ) -> tuple[Any, ...]:
-        """The road of a token that was clicked."""
-        column, place = said(event, "column"), said(event, "index")
-        known = sheet is not None and isinstance(column, int) and isinstance(place, int)
-        draft = sheet.at(Spot(column=column)) if sheet is not None and known else None
-        if draft is None or not 0 <= place < draft.lead + len(draft.steps):
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        spot = Spot(column=column, step=place - draft.lead)
-        return (spot, *panel(draft, spot.step, rules_of((temperature, top_k, top_p, min_p, penalty))))
-
-    @guarded
-    def pin(self, sheet: Sheet | None, pins: frozenset[str], event: gr.EventData) -> frozenset[str]:
-        """A text is to stay when others are written, or need not any more."""
-        column = said(event, "column")
-        draft = sheet.at(Spot(column=column)) if sheet is not None and isinstance(column, int) else None
-        if sheet is None or draft is None:
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        pins = pins & {text.key for text in sheet.drafts}  # those of texts that are gone are forgotten
-        return pins | {draft.key} if said(event, "pinned") is True else pins - {draft.key}
-
-    @guarded
-    def redraw(self, sheet: Sheet | None, spot: Spot, *rules: Any) -> tuple[Any, ...]:
-        """The same token with other settings, from the stored scores; unchanged while a number is typed."""
-        try:
-            return panel(sheet.at(spot) if sheet else None, spot.step, rules_of(rules))
-        except LimitError:
-            return tuple(gr.skip() for _ in self.controls.panel)
-
-    @guarded
-    def choose_bar(
-        self,
-        sheet: Sheet | None,
-        spot: Spot,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        min_p: Any,
-        penalty: Any,
-        event: gr.EventData,
-    ) -> Any:
-        """A click on a bar chooses its token as the one to continue with."""
-        config = rules_of((temperature, top_k, top_p, min_p, penalty))
-        draft = sheet.at(spot) if sheet else None
-        found = clicked_alternative(draft, spot.step, config, said(event, "y"))
-        return gr.skip() if found is None else found
-
-    @guarded
-    def plain_text(self, sheet: Sheet | None, spot: Spot) -> str:
-        """The text in hand, to be copied or saved."""
-        draft = sheet.at(spot) if sheet else None
-        if draft is None:
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        return draft.text
-
-    @guarded
-    def whole_sheet(self, sheet: Sheet | None, spot: Spot) -> str:
-        """All texts with everything that is known about their tokens, as JSON."""
-        if sheet is None:
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        return as_json(sheet.drafts)
 
 
 def _buttons(*, writing: bool) -> tuple[Any, ...]:

@@ -363,18 +363,18 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
     monkeypatch.setattr(GPT2, "forward", never)
     sheet = lay_out([draft])
     place = draft.lead + 4
-    spot, head, bars, table, other = tab.look_at(sheet, Spot(), *RULES, said(column=0, index=place))
+    spot, head, bars, table, other = tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=place))
     assert spot == Spot(step=4) and "Token 5 of" in html(head) and words.PENALISED not in table
-    _, greedy_bars, greedy, _ = tab.redraw(sheet, spot, 0, 0, 1, 0, 1)
+    _, greedy_bars, greedy, _ = tab.look.redraw(sheet, spot, 0, 0, 1, 0, 1)
     assert greedy_bars != bars and "cut by temperature 0" in greedy
-    head, _, cut, _ = tab.redraw(sheet, spot, 0.8, 3, 0.9, 0, 1)
+    head, _, cut, _ = tab.look.redraw(sheet, spot, 0.8, 3, 0.9, 0, 1)
     assert "top-k 3" in html(head) and "cut by top-k" in cut and "of 16 tokens stay" in html(head)
     assert "top-k cuts 13, top-p cuts" in html(head)
-    head, *_ = tab.redraw(sheet, spot, 0.8, 0, 1, 1, 1)
+    head, *_ = tab.look.redraw(sheet, spot, 0.8, 0, 1, 1, 1)
     assert "min-p 1" in html(head) and "min-p cuts 15" in html(head)
-    _, _, penalised, _ = tab.redraw(sheet, spot, 0.8, 0, 1, 0, 2)
+    _, _, penalised, _ = tab.look.redraw(sheet, spot, 0.8, 0, 1, 0, 2)
     assert words.PENALISED in penalised
-    assert all(part == gr.skip() for part in tab.redraw(sheet, spot, None, 0, 1, 0, 1))
+    assert all(part == gr.skip() for part in tab.look.redraw(sheet, spot, None, 0, 1, 0, 1))
     rows = [row.split(",") for row in json.loads(bars)["csv"].splitlines()[1:]]
     scores = torch.from_numpy(draft.logits[4]).double()
     for place, row in enumerate(rows[:12]):
@@ -386,13 +386,13 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
 def test_a_click_on_the_prompt_or_on_nothing_has_an_answer(tab: GenerateTab) -> None:
     draft = written(tab)
     sheet = lay_out([draft])
-    assert words.PROMPT_TOKEN in html(tab.look_at(sheet, Spot(), *RULES, said(column=0, index=0))[1])
+    assert words.PROMPT_TOKEN in html(tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=0))[1])
     for column, place in ((0, None), (0, "1"), (0, 999), (0, -1), (1, 1), (-1, 1), (None, 1), ("0", 1)):
         with pytest.raises(gr.Error):
-            tab.look_at(sheet, Spot(), *RULES, said(column=column, index=place))
+            tab.look.look_at(sheet, Spot(), *RULES, said(column=column, index=place))
     with pytest.raises(gr.Error, match="put away"):
-        tab.look_at(None, Spot(), *RULES, said(column=0, index=0))
-    assert tab.redraw(None, Spot(), *RULES)[1] == ""
+        tab.look.look_at(None, Spot(), *RULES, said(column=0, index=0))
+    assert tab.look.redraw(None, Spot(), *RULES)[1] == ""
 
 
 def test_another_token_can_be_taken_and_the_text_goes_on_from_there(tab: GenerateTab) -> None:
@@ -414,8 +414,8 @@ def test_a_bar_chooses_its_token_but_not_the_one_that_was_written(tab: GenerateT
     choices = [id_ for _, id_ in panel(draft, 5, config)[3].choices]
     assert [id_ for id_ in found if id_ is not None] == choices and draft.steps[5].id not in choices
     sheet, spot = lay_out([draft]), Spot(step=5)
-    assert tab.choose_bar(sheet, spot, *RULES, said(y=found.index(choices[3]) + 0.0)) == choices[3]
-    assert tab.choose_bar(sheet, spot, *RULES, said(y=found.index(None))) == gr.skip()
+    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(choices[3]) + 0.0)) == choices[3]
+    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(None))) == gr.skip()
     for place in (None, "x", 99, math.nan, math.inf):
         assert clicked_alternative(draft, 5, config, place) is None
 
@@ -445,7 +445,7 @@ def test_samples_are_what_each_seed_gives_alone_and_grow_together(tab: GenerateT
     assert [draft.text for draft in sheet.drafts] == alone and len(set(alone)) == 3
     for column in range(3):
         assert "".join(token["raw"] for token in tokens(strips[-1], column)) == alone[column]
-    spot, head, *_ = tab.look_at(sheet, Spot(), *RULES, said(column=2, index=sheet.drafts[2].lead))
+    spot, head, *_ = tab.look.look_at(sheet, Spot(), *RULES, said(column=2, index=sheet.drafts[2].lead))
     assert spot == Spot(column=2, step=0) and "Token 1 of" in html(head)
     more = written(tab, sheet=sheet, spot=spot, handler=tab.write_one, settings=settings(30))
     assert more.text == written(tab, settings=settings(31, seed=5)).text, "it keeps its own luck"
@@ -481,17 +481,17 @@ def test_a_fifth_text_takes_the_place_of_the_oldest_that_is_not_kept(tab: Genera
 
 def test_a_text_that_is_kept_stays_beside_the_next_also_of_another_model(tab: GenerateTab) -> None:
     sheet = sheet_of(tab)
-    pins = tab.pin(sheet, frozenset({"of a text that is gone"}), said(column=0, pinned=True))
+    pins = tab.look.pin(sheet, frozenset({"of a text that is gone"}), said(column=0, pinned=True))
     assert pins == {sheet.drafts[0].key}
     again = sheet_of(tab, "the dog", sheet=sheet, pins=pins)
     assert [draft.prompt.text for draft in again.drafts] == ["the cat", "the dog"]
     shown = tab.refresh("starter@10", "", [], again, pins, *settings(9, 7))
     assert [draft.ref for draft in shown[4].drafts] == ["starter", "starter@10"]
     assert shown[6].column == 1
-    assert tab.pin(again, pins, said(column=0, pinned=False)) == frozenset()
+    assert tab.look.pin(again, pins, said(column=0, pinned=False)) == frozenset()
     for column in (None, "0", 9, -1):
         with pytest.raises(gr.Error):
-            tab.pin(again, pins, said(column=column, pinned=True))
+            tab.look.pin(again, pins, said(column=column, pinned=True))
 
 
 def test_several_texts_share_the_room_for_scores(tab: GenerateTab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -575,7 +575,7 @@ def test_the_file_holds_everything_and_is_strict_json(tab: GenerateTab) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    file = json.loads(tab.whole_sheet(sheet, Spot()), parse_constant=refuse)
+    file = json.loads(tab.look.whole_sheet(sheet, Spot()), parse_constant=refuse)
     first, second = file["texts"]
     assert (first["seed"], second["seed"]) == (3, 4) and first["settings"]["stop"] == ["\n", "end!"]
     assert (first["model"], first["step"], first["precision"]) == ("starter", 30, "fp32")
@@ -586,7 +586,7 @@ def test_the_file_holds_everything_and_is_strict_json(tab: GenerateTab) -> None:
     written_bytes = b"".join(bytes.fromhex(token["bytes"]) for token in first["tokens"])
     assert "the cat" + written_bytes.decode() == first["text"]
     with pytest.raises(gr.Error):
-        tab.whole_sheet(None, Spot())
+        tab.look.whole_sheet(None, Spot())
 
 
 # tokens as they are

@@ -64,6 +64,7 @@ PRECISION_INFO = (
 PRECISIONS = (("32 (fp32)", "fp32"), ("16 (bf16)", "bf16"), ("8 (int8)", "int8"))
 SAMPLES = "Texts side by side (samples)"
 SAMPLES_INFO = "1: one text. 4: four from the same beginning, with four seeds in a row, all written at once."
+HOW_MUCH = "What is written"
 LENGTH = "Length"
 LENGTH_INFO = "How many tokens Generate writes: 1 is a single token, 300 about a page."
 SEED = "Seed"
