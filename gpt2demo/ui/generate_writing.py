@@ -122,38 +122,56 @@ def write(
 
     share: among how many texts the room for scores is divided. seconds: stops after so long.
     """
-    flows = [flow_after(draft) for draft in drafts]
-    asked = [Asked(prompt_ids=d.prompt.ids, rules=d.rules, written=d.written) for d in drafts]
-    counts = [0] * len(drafts)
-    drafts = [replace(added(d, [], status_line("running", words.WRITING)), finished=False) for d in drafts]
-    yield tuple(drafts)
+    growing = [_Growing(draft) for draft in drafts]
+    yield tuple(one.draft for one in growing)
     started = time.monotonic()
+    asked = [Asked(prompt_ids=d.prompt.ids, rules=d.rules, written=d.written) for d in drafts]
     following = follow(loaded, asked, precision=drafts[0].precision, with_logits=True, there=there)
     with closing(following):
-        for grown in following:
-            late = time.monotonic() - started > seconds
-            for i, draft in enumerate(drafts):
-                if draft.finished:
-                    continue
-                counts[i] += len(grown.new[i])
-                speed = counts[i] / grown.seconds if counts[i] >= SPEED_TOKENS else None
-                lines = [step_line(draft.tokenizer, step, flows[i]) for step, _ in grown.new[i]]
-                over = grown.over[i] or late
-                if not over:
-                    lines.append(_how_it_goes(grown, i, counts[i], speed))
-                drafts[i] = added(draft, grown.new[i], "".join(lines), share=share)
-                if over:
-                    drafts[i] = _last_words(drafts[i], grown.problems[i], speed)
-            yield tuple(drafts)
-            if late:
-                return
+        try:
+            for grown in following:
+                late = time.monotonic() - started > seconds
+                for i, one in enumerate(growing):
+                    one.add(grown, i, share=share, late=late)
+                yield tuple(one.draft for one in growing)
+                if late:
+                    return
+        except UserError as problem:  # too many wait
+            yield tuple(ended(one.draft, "stopped", str(problem)) for one in growing)
 
 
-def _how_it_goes(grown: Growth, i: int, count: int, speed: float | None) -> str:
-    """The status line of a text that is written or waits for its turn; "" where there is nothing new."""
-    if grown.ahead:
-        return status_line("waiting", words.ahead(grown.ahead))
-    return status_line("running", words.writing(count, speed)) if grown.new[i] else ""
+class _Growing:
+    """One draft on its way."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = replace(added(draft, [], status_line("running", words.WRITING)), finished=False)
+        self._flow = flow_after(draft)
+        self._count = 0
+        self._status = ""
+
+    def add(self, grown: Growth, i: int, *, share: int, late: bool) -> None:
+        """Takes in what came for text `i`. late: it ends here, as nobody wants to wait for more."""
+        if self.draft.finished:
+            return
+        self._count += len(grown.new[i])
+        speed = self._count / grown.seconds if self._count >= SPEED_TOKENS else None
+        lines = [step_line(self.draft.tokenizer, step, self._flow) for step, _ in grown.new[i]]
+        over = grown.over[i] or late
+        if not over:
+            lines.append(self._how_it_goes(grown, i, speed))
+        self.draft = added(self.draft, grown.new[i], "".join(lines), share=share)
+        if over:
+            self.draft = _last_words(self.draft, grown.problems[i], speed)
+
+    def _how_it_goes(self, grown: Growth, i: int, speed: float | None) -> str:
+        """A status line; "" where it has nothing new to say."""
+        status = self._status
+        if grown.ahead:
+            status = status_line("waiting", words.ahead(grown.ahead))
+        elif grown.new[i]:
+            status = status_line("running", words.writing(self._count, speed))
+        known, self._status = self._status, status
+        return "" if status == known else status
 
 
 def _last_words(draft: Draft, problem: UserError | None, speed: float | None) -> Draft:
