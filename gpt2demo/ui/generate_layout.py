@@ -96,7 +96,7 @@ class Controls:
             placeholder=words.TEXT_PLACEHOLDER,
             pin=words.KEEP,
             pin_hint=words.KEEP_HINT,
-            min_lines=9,
+            min_lines=7,
             max_lines=18,
             elem_id="generate-text",
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gpt2demo.errors import LimitError
 from gpt2demo.text.display import display_token
 from gpt2demo.ui.components import column_line, in_column, select_line, strip_start
-from gpt2demo.ui.generate_draft import Draft, forgetting, selection
+from gpt2demo.ui.generate_draft import Draft, forgetting, selection, stopped
 from gpt2demo.ui.text import generate as words
 
 COLUMNS = 4
@@ -61,8 +61,11 @@ class Sheet:
 
 
 def lay_out(drafts: Sequence[Draft], pins: Collection[str] = ()) -> Sheet:
-    """Texts side by side, drawn from the beginning. pins: the keys of those that are to stay."""
-    texts = tuple(forgetting(draft, len(drafts)) for draft in drafts)
+    """Texts side by side, drawn from the beginning; one that was left in the middle counts as stopped.
+
+    pins: the keys of those that are to stay.
+    """
+    texts = tuple(forgetting(stopped(draft), len(drafts)) for draft in drafts)
     lines = [strip_start()]
     for column, draft in enumerate(texts):
         lines.append(in_column(column, column_line(title(draft), pinned=draft.key in pins)))

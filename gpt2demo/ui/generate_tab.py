@@ -18,14 +18,14 @@ from gpt2demo.ui.generate_layout import COPY_JS, REVEAL_JS, SAVE_ALL_JS, SAVE_JS
 from gpt2demo.ui.generate_look import Look
 from gpt2demo.ui.generate_panel import panel
 from gpt2demo.ui.generate_settings import Settings
-from gpt2demo.ui.generate_sheet import Sheet, Spot, Turn, add_branch, lay_out, start, title
+from gpt2demo.ui.generate_sheet import COLUMNS, Sheet, Spot, Turn, add_branch, lay_out, start, title
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.page import Page, Tab
 from gpt2demo.ui.text import generate as words
-from gpt2demo.ui.theme import notice
+from gpt2demo.ui.theme import notice, pieces
 
 EXAMPLE_TOKENS, EXAMPLE_SECONDS = 80, 1.5  # at most, for what is there before anybody asked
 EXAMPLES_KEPT = 32
@@ -117,7 +117,7 @@ class GenerateTab:
         config = replace(config, max_new_tokens=min(config.max_new_tokens, EXAMPLE_TOKENS))
         draft = self._example(ref, loaded, begin_with, config)
         kept = [text for text in (old.drafts if old else ()) if text.key in pins and text.key != draft.key]
-        sheet = lay_out([*kept[:3], draft], pins)
+        sheet = lay_out([*kept[1 - COLUMNS :], draft], pins)
         spot = Spot(column=len(sheet.drafts) - 1, step=most_undecided(draft))
         sheet = sheet.marked(spot)
         return (
@@ -126,7 +126,10 @@ class GenerateTab:
             [*dict.fromkeys([*given, *offered])][-50:],
             sheet.strip,
             sheet,
-            notice(words.unknown_prompt(" ".join(map(repr, unknown[:8])))) if unknown else "",
+            pieces(
+                notice(words.unknown_prompt(" ".join(map(repr, unknown[:8])))) if unknown else None,
+                notice(words.column_gone(title(kept[0]))) if len(kept) == COLUMNS else None,
+            ),
             spot,
             *panel(draft, spot.step, config),
         )

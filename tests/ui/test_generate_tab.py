@@ -234,16 +234,31 @@ def test_step_begins_anew_when_the_prompt_or_the_model_is_another(tab: GenerateT
     assert over[1].drafts[0].steps == () and words.NOTHING_YET[:20] in html(over[10])
 
 
-def engine_rests(loaded: LoadedModel) -> bool:
-    """Whether no text has a place any more, within a few seconds."""
-    end = time.monotonic() + 5
-    while len(loaded.engine()._desk) and time.monotonic() < end:
+def engine_rests(loaded: LoadedModel, within: float = 5.0) -> bool:
+    """Whether soon no text has a place any more, for longer than one is on its way between two places."""
+    end = time.monotonic() + within
+    empty = 0
+    while empty < 20 and time.monotonic() < end:
+        empty = 0 if len(loaded.engine()._desk) else empty + 1
+        time.sleep(0.002)
+    return empty == 20
+
+
+@pytest.fixture
+def slow(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that needs ten seconds for a text of 2,000 tokens: long after anybody has waited for its end."""
+    model = loaded.engine().model
+    run = model.next_logits
+
+    def slowly(*values: Any) -> torch.Tensor:
         time.sleep(0.005)
-    return not len(loaded.engine()._desk)
+        return run(*values)
+
+    monkeypatch.setattr(model, "next_logits", slowly)
 
 
 def test_stopping_keeps_what_is_there_and_frees_the_place(
-    tab: GenerateTab, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    tab: GenerateTab, loaded: LoadedModel, slow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generate_writing, "YIELD_SECONDS", 0.001)
     turn = Turn()
@@ -256,14 +271,16 @@ def test_stopping_keeps_what_is_there_and_frees_the_place(
     assert words.STOPPED in status(last[0])["message"] and engine_rests(loaded)
     stream = iter(updates(tab, settings=settings(2000), turn=turn))
     next(stream), next(stream)
+    left = next(stream)[1]
     tab.leave(turn)  # another model was taken in hand
     assert list(stream) == [] and engine_rests(loaded)
+    assert status(lay_out(left.drafts).strip)["status"] == "stopped", "if it is kept it says so"
 
 
-def test_a_browser_that_is_gone_frees_its_places(tab: GenerateTab, loaded: LoadedModel) -> None:
+def test_a_browser_that_is_gone_frees_its_places(tab: GenerateTab, loaded: LoadedModel, slow: None) -> None:
     stream = updates(tab, settings=settings(2000, samples=3))
     next(part for part in stream if part[1].drafts[2].steps)
-    assert len(loaded.engine()._desk) > 0
+    assert not engine_rests(loaded, within=0.1)
     stream.close()  # as gradio does
     assert engine_rests(loaded)
 
@@ -374,8 +391,13 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
     assert "top-k cuts 13, top-p cuts" in html(head)
     head, *_ = tab.look.redraw(sheet, spot, 0.8, 0, 1, 1, 1)
     assert "min-p 1" in html(head) and "min-p cuts 15" in html(head)
-    _, _, penalised, _ = tab.look.redraw(sheet, spot, 0.8, 0, 1, 0, 2)
+    _, penalised_bars, penalised, _ = tab.look.redraw(sheet, spot, 0.8, 0, 1, 0, 2)
     assert words.PENALISED in penalised
+    head_row, *penalised_rows = [row.split(",") for row in json.loads(penalised_bars)["csv"].splitlines()]
+    at = {name: head_row.index(name) for name in ("id", "logit", "after_penalty")}
+    lower = {int(row[at["id"]]) for row in penalised_rows if row[at["logit"]] != row[at["after_penalty"]]}
+    assert lower and lower <= set(draft.before(4)), "what was there before, and nothing else"
+    assert lower == set(draft.before(4)) & {int(row[at["id"]]) for row in penalised_rows}
     assert all(part == gr.skip() for part in tab.look.redraw(sheet, spot, None, 0, 1, 0, 1))
     rows = [row.split(",") for row in json.loads(bars)["csv"].splitlines()[1:]]
     scores = torch.from_numpy(draft.logits[4]).double()
@@ -491,6 +513,9 @@ def test_a_text_that_is_kept_stays_beside_the_next_also_of_another_model(tab: Ge
     assert [draft.ref for draft in shown[4].drafts] == ["starter", "starter@10"]
     assert shown[6].column == 1
     assert tab.look.pin(again, pins, said(column=0, pinned=False)) == frozenset()
+    full = sheet_of(tab, settings=settings(6, samples=4))
+    shown = tab.refresh("starter", "", [], full, {draft.key for draft in full.drafts}, *settings(9, 7))
+    assert [draft.seed for draft in shown[4].drafts] == [4, 5, 6, 7] and "Seed 3" in html(shown[5])
     for column in (None, "0", 9, -1):
         with pytest.raises(gr.Error):
             tab.look.pin(again, pins, said(column=column, pinned=True))
