@@ -246,7 +246,7 @@ def engine_rests(loaded: LoadedModel, within: float = 5.0) -> bool:
 
 @pytest.fixture
 def slow(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that needs ten seconds for a text of 2,000 tokens: long after anybody has waited for its end."""
+    """A model that needs ten seconds for a text of 2,000 tokens: nobody here waits for its end."""
     model = loaded.engine().model
     run = model.next_logits
 
