@@ -1,6 +1,7 @@
 """The entry point of the page: `python app.py` here, and what a Hugging Face Space runs."""
 
 import argparse
+import importlib.util
 import os
 from pathlib import Path
 
@@ -25,6 +26,9 @@ HERE = Path(__file__).resolve().parent
 SHARED = Quotas(minutes_per_run=60)
 OWN = Quotas(bytes_per_owner=100_000_000_000, bytes_in_all=100_000_000_000)
 VISITORS = 200  # sessions remembered at once
+# A text that is written holds one of gradio's threads from its first token to its last, also while it waits
+# for its turn; with gradio's usual 40 a class that writes would keep everybody else from looking at anything.
+THREADS = 2 * VISITORS
 GATE_BYTES = 600_000_000  # the smallest GPT-2 fits; larger uploads end at the door, the core judges the rest
 
 
@@ -67,6 +71,11 @@ def _add_quotas(options: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=kind, default=set_there, metavar="N", help=f"{help}; %(default)s"
         )
+
+
+def speaks_mcp() -> bool:
+    """True where the package of the Model Context Protocol is installed: the endpoints are tools as well."""
+    return importlib.util.find_spec("mcp") is not None
 
 
 def is_shared() -> bool:
@@ -114,6 +123,8 @@ def main() -> None:
             enable_monitoring=False,
             max_file_size=GATE_BYTES,
             app_kwargs={"middleware": [Middleware(LongLived)]},
+            max_threads=THREADS,
+            mcp_server=speaks_mcp(),
             state_session_capacity=VISITORS,
         )
     finally:

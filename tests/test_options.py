@@ -12,6 +12,12 @@ def at_home(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.parametrize(("package", "speaks"), [(None, False), (object(), True)])
+def test_the_endpoints_are_tools_where_the_protocol_is_installed(monkeypatch, package, speaks):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: package if name == "mcp" else None)
+    assert app.speaks_mcp() is speaks
+
+
 def quotas(*words: str) -> Quotas:
     return app.quotas(app.parser().parse_args(words))
 

@@ -5,6 +5,7 @@ So all texts go on together, token by token; each with its own rules, its own lu
 each as if it were alone.
 """
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -159,6 +160,7 @@ class Engine:
         self._waiting: deque[Stream] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closing = False
         self._desk = _Desk()
 
     def write(
@@ -184,8 +186,17 @@ class Engine:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
                 self._thread.start()
+                atexit.register(self.close)
             self._changed.notify()
         return stream
+
+    def close(self) -> None:
+        """Ends the thread at the next token, whatever is still being written; for the end of the program."""
+        with self._changed:
+            self._closing, thread = True, self._thread
+            self._changed.notify()
+        if thread is not None:
+            thread.join()
 
     def ahead(self, stream: Stream) -> int:
         """How many texts wait before this one."""
@@ -215,15 +226,16 @@ class Engine:
         """Sends away who has left, lets in who waits. → False when there was nothing to do for a while"""
         with self._changed:
             self._sort_out()
-            if not len(self._desk) and not self._waiting:
+            if not len(self._desk) and not self._waiting and not self._closing:
                 self._changed.wait(IDLE_SECONDS)
             while self._waiting and len(self._desk) < self.rows:
                 stream = self._waiting.popleft()
                 if not stream.ended:
                     self._desk.unread.append(stream)
-            if len(self._desk) or self._waiting:
+            if (len(self._desk) or self._waiting) and not self._closing:
                 return True
-            self._thread = None
+            self._thread, self._closing = None, False
+            atexit.unregister(self.close)
             return False
 
     def _sort_out(self) -> None:

@@ -153,7 +153,7 @@ def describe(
         cut,
         found.logprobs.gather(-1, best) if found else logprobs,
     )
-    cuts = _cuts(stages, len(logits))
+    cuts = count_cuts(stages, len(logits))
     entropies = (least - below)[:, 0].tolist()
     steps = []
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
@@ -183,7 +183,7 @@ def _rank(logits: Tensor, likeliest: Likeliest) -> int:
     return 1 + int((logits > score).sum()) + int((logits[:id_] == score).sum())
 
 
-def _cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
+def count_cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
     """For each row, how many tokens every rule cut that those before it had left."""
     counts, before = [], [0] * rows
     for _, logits in stages:

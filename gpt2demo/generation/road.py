@@ -7,9 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gpt2demo.errors import check_range
-from gpt2demo.generation.records import Logits
+from gpt2demo.generation.records import Logits, count_cuts
 from gpt2demo.generation.sampling import SamplingConfig, distribution, penalise_repetition
 
 
@@ -32,6 +33,7 @@ class Road:
     """The likeliest candidates, and what is left over: together they make up the whole vocabulary."""
 
     candidates: tuple[Candidate, ...]
+    cuts: tuple[tuple[str, int], ...]  # how many tokens each rule cut, in order
     kept: int  # how many tokens stay in the draw
     rest: int  # how many tokens are not among the candidates
     rest_kept: int  # how many of these stay in the draw
@@ -55,8 +57,7 @@ def road(
     check_range("The number of candidates", shown, 1, 1_000, integer=True)
     scores = torch.from_numpy(logits).double()  # (V,)
     before = scores.softmax(dim=-1)
-    met = torch.zeros(len(scores), dtype=torch.bool)
-    met[torch.tensor(sorted(seen), dtype=torch.int64)] = True
+    met = mark_seen(seen, len(scores))
     penalised = penalise_repetition(scores, met, config.repetition_penalty)
     end = distribution(scores, config, met)
     after = end.probabilities
@@ -77,13 +78,22 @@ def road(
         )
         for id_ in ids
     )
+    (cuts,) = count_cuts([(stage.rule, stage.logits[None]) for stage in end.stages], 1)
     kept = int(end.kept.sum())
     rest, rest_kept = len(scores) - len(ids), kept - sum(not c.cut_by for c in candidates)
     return Road(
         candidates=candidates,
+        cuts=cuts,
         kept=kept,
         rest=rest,
         rest_kept=rest_kept,
         rest_before=max(0.0, 1.0 - sum(c.before for c in candidates)) if rest else 0.0,
         rest_after=max(0.0, 1.0 - sum(c.after for c in candidates)) if rest_kept else 0.0,
     )
+
+
+def mark_seen(ids: Collection[int], vocab_size: int) -> Tensor:
+    """Which tokens of the vocabulary are in a text.  → (V,) bool"""
+    met = torch.zeros(vocab_size, dtype=torch.bool)
+    met[torch.tensor(sorted(set(ids)), dtype=torch.int64)] = True
+    return met

@@ -1,16 +1,17 @@
 """Writing for other people's programs: the endpoint /generate, the same in gradio_client and in curl."""
 
 import inspect
-import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from gradio.events import api
 
+from gpt2demo.generation.prompts import precision as checked_precision
 from gpt2demo.generation.prompts import read_prompt, sampling
-from gpt2demo.generation.writing import generate
+from gpt2demo.generation.prompts import samples as one_for_each
 from gpt2demo.runs.models import ModelRef
-from gpt2demo.ui.generate_draft import YIELD_SECONDS
 from gpt2demo.ui.generate_source import source_sentence
+from gpt2demo.ui.generate_writing import Asked, follow
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page
 from gpt2demo.ui.text import generate as words
@@ -28,11 +29,17 @@ def add_endpoint(page: Page) -> None:
         top_p: float = 1.0,
         seed: int = 0,
         max_new_tokens: int = 100,
-    ) -> Iterator[tuple[str, str]]:
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        stop: list[str] | None = None,
+        precision: str = "fp32",
+        samples: int = 1,
+    ) -> Iterator[tuple[list[str], str]]:
         """Continue a text with a GPT-2 that was trained on this page, a few tokens at a time.
 
-        Every message holds the whole continuation so far (without the prompt), and a sentence that says which
-        model wrote it at which step of its training. The same seed and settings give the same text.
+        Every message holds the whole continuations so far (without the prompt), one for each sample, and a
+        sentence that says how it goes, in the end which model wrote them at which step of its training. The
+        same seed and settings give the same texts, here and on the page.
 
         Args:
             prompt: How the text begins, at most 20,000 characters; empty lets the model begin by itself.
@@ -42,23 +49,45 @@ def add_endpoint(page: Page) -> None:
             top_p: Draw among the likeliest tokens that together reach this probability; 1 switches this off.
             seed: Names the luck of the draw.
             max_new_tokens: How many tokens to write, 1 to 2,000.
+            min_p: Draw among tokens at least this share as likely as the likeliest; 0 switches this off.
+            repetition_penalty: Above 1, tokens that are in the text already get less likely; at most 10.
+            stop: At most four strings of at most 200 characters; a text ends when one of them was written.
+            precision: "fp32" (as trained), "bf16" or "int8" (half and a quarter of the memory).
+            samples: How many texts to write at once, 1 to 4, with the seeds seed, seed + 1 and so on.
         """
-        config = sampling(temperature, top_k, top_p, seed, max_new_tokens)
-        loaded = page.services.models.get(ModelRef.parse(model))
-        prompt_ids = read_prompt(loaded.tokenizer, prompt).ids
+        stops = [] if stop is None else stop
+        config = sampling(
+            temperature, top_k, top_p, min_p, repetition_penalty, seed, max_new_tokens, stops
+        )  # fmt: skip
+        configs = one_for_each(samples, config)
+        bits = checked_precision(precision)
+        ref = ModelRef.parse(model)
+        loaded = page.services.models.get(ref)
+        ids = read_prompt(loaded.tokenizer, prompt).ids
         who = source_sentence(page, model, loaded)
-        ids: list[int] = []
-        started = shown = time.monotonic()
-        for step in generate(loaded.model, prompt_ids, config, guard=loaded.lock):
-            ids.append(step.id)
-            now = time.monotonic()
-            if now - shown >= YIELD_SECONDS:
-                shown = now
-                yield loaded.tokenizer.continuation(ids), words.writing(len(ids), len(ids) / (now - started))
-        speed = len(ids) / max(time.monotonic() - started, 1e-6)
-        yield loaded.tokenizer.continuation(ids), words.facts(who, len(ids), speed, int(config.seed))
+        asked = [Asked(prompt_ids=ids, rules=rules) for rules in configs]
+        written: list[list[int]] = [[] for _ in configs]
+        problem = None
+        growing = follow(loaded, asked, precision=bits, there=lambda: page.services.models.folder(ref))
+        with closing(growing):
+            for grown in growing:
+                for text, new in zip(written, grown.new, strict=True):
+                    text += [step.id for step, _ in new]
+                count = sum(map(len, written))
+                problem = problem or next(filter(None, grown.problems), None)
+                if problem is not None:
+                    sentence = words.broken_off(str(problem))
+                elif all(grown.over):
+                    sentence = words.facts(who, count, count / grown.seconds, int(config.seed))
+                else:
+                    sentence = (
+                        words.ahead(grown.ahead)
+                        if grown.ahead
+                        else words.writing(count, count / grown.seconds)
+                    )
+                yield [loaded.tokenizer.continuation(text) for text in written], sentence
 
     # gradio takes the types of one message from the signature, where Python has those of the generator
     signature = inspect.signature(generate_text)
-    generate_text.__signature__ = signature.replace(return_annotation=tuple[str, str])  # type: ignore[attr-defined]
+    generate_text.__signature__ = signature.replace(return_annotation=tuple[list[str], str])  # type: ignore[attr-defined]
     api(generate_text, api_name="generate", concurrency_limit=None)

@@ -1,16 +1,18 @@
-"""A text in the making: what one visitor's session remembers of it, and how it grows token by token."""
+"""A text in the making: what one visitor's session remembers of it, and how it is drawn."""
 
 import codecs
 import math
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from gpt2demo.errors import TextError
+from gpt2demo.generation.engine import Written
 from gpt2demo.generation.prompts import Prompt
 from gpt2demo.generation.records import Logits, TokenStep, chosen_instead
+from gpt2demo.generation.road import mark_seen
 from gpt2demo.generation.sampling import SamplingConfig
-from gpt2demo.generation.writing import context_window, generate_with_logits
+from gpt2demo.generation.writing import context_window
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.runs.models import LoadedModel
 from gpt2demo.text.display import display_token
@@ -20,10 +22,8 @@ from gpt2demo.ui.text import generate as words
 
 MAX_LOGITS_BYTES = 8_000_000  # of scores kept in one session; the oldest are forgotten first
 SHOWN_PROMPT_TOKENS = 1_000  # of a longer prompt only the end is drawn
-YIELD_SECONDS = 0.14
 SURPRISE_BITS = 8.0  # the surprise at which the tint is full: one in 256
 HOVER_ALTERNATIVES = 8
-SPEED_TOKENS = 5  # of fewer no speed is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,11 @@ class Draft:
     config: GPT2Config
     tokenizer: Tokenizer  # but not the model: a session holds no weights
     prompt: Prompt
-    seed: int
+    rules: SamplingConfig  # the settings that it was written with last, its seed among them
+    precision: str = "fp32"  # in how many bits the model wrote last
+    sample: int = 0  # which of the samples that were written together; their seeds follow each other
+    branched: int | None = None  # at which step it leaves the text that it was taken from
+    key: str = field(default_factory=lambda: secrets.token_hex(4))  # tells the texts of a session apart
     steps: tuple[TokenStep, ...] = ()
     logits: tuple[Logits | None, ...] = ()  # per step; None where they had to be forgotten
     taken: frozenset[int] = frozenset()  # the steps whose token a person put there
@@ -59,21 +63,23 @@ class Draft:
         """The prompt and its continuation."""
         return self.prompt.text + self.tokenizer.continuation(self.written)
 
-    def by(self, loaded: LoadedModel, seed: int, made_by: str) -> "Draft":
-        """The same text, to be continued by these weights."""
-        return replace(self, step=loaded.step, seed=seed, made_by=made_by)
+    @property
+    def seed(self) -> int:
+        """What named the luck of its draws."""
+        return int(self.rules.seed)
+
+    def before(self, index: int) -> tuple[int, ...]:
+        """All ids before a step: the prompt's, and those written by then."""
+        return (*self.prompt.ids, *self.written[:index])
+
+    def by(self, loaded: LoadedModel, rules: SamplingConfig, precision: str, made_by: str) -> "Draft":
+        """The same text, to be continued by these weights with these settings."""
+        return replace(self, step=loaded.step, rules=rules, precision=precision, made_by=made_by)
 
     def belongs_to(self, ref: str, prompt: object) -> bool:
         """Whether it is this model's continuation of this prompt, so that it can be continued."""
         same = isinstance(prompt, str) and prompt.replace("\r\n", "\n") == self.prompt.text
         return same and ref == self.ref
-
-
-@dataclass
-class Turn:
-    """What a session wants from whoever writes in it: "write" on, "stop" and keep it, or "leave"."""
-
-    wanted: str = "write"
 
 
 class Flow:
@@ -87,9 +93,9 @@ class Flow:
         return "".join(map(_readable, self._decoder.decode(data)))
 
 
-def begin(loaded: LoadedModel, ref: str, prompt: Prompt, seed: int, made_by: str) -> Draft:
+def begin(loaded: LoadedModel, ref: str, prompt: Prompt, rules: SamplingConfig, made_by: str) -> Draft:
     """A text of which only the prompt is there."""
-    return _drawn(
+    return drawn(
         Draft(
             made_by=made_by,
             ref=ref,
@@ -98,71 +104,43 @@ def begin(loaded: LoadedModel, ref: str, prompt: Prompt, seed: int, made_by: str
             config=loaded.config,
             tokenizer=loaded.tokenizer,
             prompt=prompt,
-            seed=seed,
+            rules=rules,
         )
     )
 
 
-def write(
-    draft: Draft, loaded: LoadedModel, config: SamplingConfig, *, seconds: float = math.inf
-) -> Generator[Draft, None, None]:
-    """Lets the model write on; yields the text as it has grown, a few times a second and at the end.
-
-    The model's lock is held for one token at a time. seconds: stops after so long.
-    """
-    flow = _flow_after(draft)
-    draft = replace(draft, finished=False)
-    yield (draft := _add(draft, [], status_line("running", words.WRITING)))
-    steps: list[tuple[TokenStep, Logits]] = []
-    lines: list[str] = []
-    started = shown = time.monotonic()
-    count = 0
-    tokens = generate_with_logits(
-        loaded.model, draft.prompt.ids, config, written=draft.written, guard=loaded.lock
-    )
-    for step, logits in tokens:
-        count += 1
-        steps.append((step, logits))
-        lines.append(step_line(loaded.tokenizer, step, flow))
-        now = time.monotonic()
-        if now - shown >= YIELD_SECONDS:
-            lines.append(status_line("running", words.writing(count, count / (now - started))))
-            yield (draft := _add(draft, steps, "".join(lines)))
-            steps, lines, shown = [], [], now
-        if now - started > seconds:
-            break
-    speed = count / max(time.monotonic() - started, 1e-6)
-    draft = replace(_add(draft, steps, "".join(lines)), finished=True)
-    yield _add(draft, [], status_line("done", "\n".join([facts_line(draft, count, speed), *notes(draft)])))
+def ended(draft: Draft, status: str, message: str) -> Draft:
+    """The same text, no longer being written, with a last sentence about it and what a reader has to know."""
+    note = "\n".join([message, *notes(draft)])
+    return replace(added(draft, [], status_line(status, note)), finished=True)
 
 
 def stopped(draft: Draft) -> Draft:
-    """The same text, no longer being written; one that was finished before the click stays as it is."""
-    if draft.finished:
-        return draft
-    message = "\n".join([f"{words.STOPPED} {facts_line(draft)}", *notes(draft)])
-    return replace(_add(draft, [], status_line("stopped", message)), finished=True)
+    """The same text, stopped by a person; one that was finished before the click stays as it is."""
+    return draft if draft.finished else ended(draft, "stopped", f"{words.STOPPED} {facts_line(draft)}")
 
 
 def take(draft: Draft, index: int, id_: int, config: SamplingConfig) -> Draft:
-    """Puts another token at a place, and forgets what was written after it."""
+    """A branch: the text up to a place, and there another token than the one that was written."""
     logits = draft.logits[index] if index < len(draft.logits) else None
     if logits is None:
         raise TextError(words.FORGOTTEN, "", "")
-    step = chosen_instead(logits, id_, config, index)
+    step = chosen_instead(logits, id_, config, index, mark_seen(draft.before(index), len(logits)))
     branch = replace(
         draft,
         steps=(*draft.steps[:index], step),
         logits=draft.logits[: index + 1],
         taken=frozenset(i for i in draft.taken if i < index) | {index},
+        branched=index,
+        key=secrets.token_hex(4),
         strip="",
     )
-    return _drawn(branch)
+    return drawn(branch)
 
 
-def select(draft: Draft, index: int | None) -> Draft:
-    """Marks the token whose road the panel shows."""
-    return replace(draft, strip=draft.strip + select_line(None if index is None else draft.lead + index))
+def selection(draft: Draft, index: int | None) -> str:
+    """The line that marks the token whose road the panel shows."""
+    return select_line(None if index is None else draft.lead + index)
 
 
 def most_undecided(draft: Draft, first: int = 0) -> int | None:
@@ -173,18 +151,16 @@ def most_undecided(draft: Draft, first: int = 0) -> int | None:
     return max(starts or places, key=lambda i: draft.steps[i].entropy, default=None)
 
 
-def facts_line(draft: Draft, count: int | None = None, speed: float | None = None) -> str:
+def facts_line(draft: Draft, speed: float | None = None) -> str:
     """Who wrote this, how fast, and how to get the same again."""
-    return words.facts(
-        draft.made_by, len(draft.steps), speed if count and count >= SPEED_TOKENS else None, draft.seed
-    )
+    return words.facts(draft.made_by, len(draft.steps), speed, draft.seed)
 
 
 def notes(draft: Draft) -> list[str]:
     """What a reader has to know about the part of the text that the model saw."""
     n_positions = draft.config.n_positions
     prompt = draft.prompt
-    found = []
+    found = [words.STOP_STRING] if draft.steps and draft.steps[-1].end == "stop" else []
     if draft.began_at != draft.step:
         found.append(words.begun_earlier(draft.began_at))
     if prompt.from_start:
@@ -215,7 +191,7 @@ def step_line(tokenizer: Tokenizer, step: TokenStep, flow: Flow) -> str:
     )
 
 
-def _drawn(draft: Draft) -> Draft:
+def drawn(draft: Draft) -> Draft:
     """The same text with a strip that is drawn from the beginning."""
     flow = Flow()
     lines = [strip_start(), *_prompt_lines(draft, flow)]
@@ -233,7 +209,7 @@ def _prompt_lines(draft: Draft, flow: Flow) -> Iterator[str]:
         yield token_line(display_token(data, 60), raw=flow.add(data), data=data, prompt=True)
 
 
-def _flow_after(draft: Draft) -> Flow:
+def flow_after(draft: Draft) -> Flow:
     """A flow that stands behind the last token."""
     flow = Flow()
     for id_ in (*draft.prompt.ids[-SHOWN_PROMPT_TOKENS:], *draft.written):
@@ -241,17 +217,27 @@ def _flow_after(draft: Draft) -> Flow:
     return flow
 
 
-def _add(draft: Draft, new: Sequence[tuple[TokenStep, Logits]], lines: str) -> Draft:
-    """The text with more tokens, whose scores are kept as long as there is room."""
-    logits = (*draft.logits, *(scores for _, scores in new))
-    room = max(1, MAX_LOGITS_BYTES // (4 * draft.config.vocab_size))
-    forgotten = max(0, len(logits) - room)
-    return replace(
-        draft,
-        steps=(*draft.steps, *(step for step, _ in new)),
-        logits=(*(None for _ in logits[:forgotten]), *logits[forgotten:]),
-        strip=draft.strip + lines,
+def added(draft: Draft, new: Sequence[Written], lines: str, *, share: int = 1) -> Draft:
+    """The text with more tokens, whose scores are kept as long as there is room.
+
+    share: among how many texts the room is divided.
+    """
+    return forgetting(
+        replace(
+            draft,
+            steps=(*draft.steps, *(step for step, _ in new)),
+            logits=(*draft.logits, *(scores for _, scores in new)),
+            strip=draft.strip + lines,
+        ),
+        share,
     )
+
+
+def forgetting(draft: Draft, share: int) -> Draft:
+    """The same text without the oldest of its scores, if they take more than their share of the room."""
+    room = max(1, MAX_LOGITS_BYTES // share // (4 * draft.config.vocab_size))
+    forgotten = max(0, len(draft.logits) - room)
+    return replace(draft, logits=(*(None for _ in range(forgotten)), *draft.logits[forgotten:]))
 
 
 def _readable(character: str) -> str:

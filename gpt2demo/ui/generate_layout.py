@@ -2,9 +2,10 @@
 
 import gradio as gr
 
-from gpt2demo.ui.components import Number, PlotlyPlot, SafeHTML, Slider, TokenStrip
-from gpt2demo.ui.generate_draft import Turn
+from gpt2demo.generation.prompts import MAX_SAMPLES
+from gpt2demo.ui.components import Number, PlotlyPlot, SafeHTML, Slider, TokenColumns
 from gpt2demo.ui.generate_panel import BARS_HEIGHT
+from gpt2demo.ui.generate_sheet import Spot, Turn
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import empty, hint, section
 
@@ -31,15 +32,21 @@ SAVE_JS = f"""(text) => {{
   GD.download("{words.SAVE_NAME}", text, "text/plain;charset=utf-8");
   return [];
 }}"""
+SAVE_ALL_JS = f"""(text) => {{
+  GD.download("{words.SAVE_ALL_NAME}", text, "application/json");
+  return [];
+}}"""
 
 
 class Controls:
     """All components of the tab: the prompt, the text, the rules, and how one token was chosen."""
 
     def __init__(self) -> None:
-        self.draft = gr.State(None, time_to_live=KEEP_SECONDS)
+        self.sheet = gr.State(None, time_to_live=KEEP_SECONDS)
         self.turn = gr.State(Turn())
-        self.selected = gr.State(None)  # the step that the panel shows; negative for the prompt's tokens
+        # apart from the sheet, as they change while it is being written
+        self.spot = gr.State(Spot())
+        self.pins = gr.State(frozenset())  # the keys of the texts that are to stay
         self.given = gr.State([])  # the beginnings that this tab has put into the prompt or offered
         with gr.Row(elem_classes="gd-generate"):
             with gr.Column(elem_classes="gd-generate-left"):
@@ -54,8 +61,8 @@ class Controls:
                     self.table = SafeHTML(elem_id="generate-road")
             with gr.Column(elem_classes="gd-generate-panel"):
                 self._lay_out_panel()
-        self.rules = [self.temperature, self.top_k, self.top_p]
-        self.settings = [*self.rules, self.length, self.seed]
+        self.rules = [self.temperature, self.top_k, self.top_p, self.min_p, self.penalty]
+        self.settings = [*self.rules, self.length, self.seed, self.stops, self.precision, self.samples]
         self.buttons = [self.generate, self.step, self.stop, self.reset, self.take]
         self.panel = [self.head, self.bars, self.table, self.other]
 
@@ -84,18 +91,19 @@ class Controls:
     def _lay_out_text(self) -> None:
         SafeHTML(section(words.TEXT, words.HOW_TO_LOOK))
         self.notice = SafeHTML(elem_id="generate-notice")
-        self.strip = TokenStrip(
+        self.strip = TokenColumns(
             label=words.TEXT,
-            mode="flow",
             placeholder=words.TEXT_PLACEHOLDER,
-            legend=True,
-            min_lines=9,
+            pin=words.KEEP,
+            pin_hint=words.KEEP_HINT,
+            min_lines=7,
             max_lines=18,
             elem_id="generate-text",
         )
         with gr.Row(elem_classes="gd-actions"):
             self.copy = gr.Button(words.COPY, size="sm", elem_id="generate-copy")
             self.save = gr.Button(words.SAVE, size="sm", elem_id="generate-save")
+            self.save_all = gr.Button(words.SAVE_ALL, size="sm", elem_id="generate-save-all")
             self.reset = gr.Button(words.RESET, size="sm", elem_id="generate-reset")
         self.plain = gr.Textbox(visible=False)
 
@@ -114,11 +122,31 @@ class Controls:
                 0.01, 1, 1, step=0.01, label=words.TOP_P, info=words.TOP_P_INFO,
                 elem_id="generate-top-p", interactive=True,
             )  # fmt: skip
-        self.length = Slider(
-            1, SLIDER_LENGTH, 100, step=1, label=words.LENGTH, info=words.LENGTH_INFO,
-            elem_id="generate-length", interactive=True,
-        )  # fmt: skip
-        with gr.Column(elem_classes="gd-full"):
+            self.min_p = Slider(
+                0, 1, 0, step=0.01, label=words.MIN_P, info=words.MIN_P_INFO,
+                elem_id="generate-min-p", interactive=True,
+            )  # fmt: skip
+            self.penalty = Slider(
+                1, 2, 1, step=0.05, label=words.PENALTY, info=words.PENALTY_INFO,
+                elem_id="generate-penalty", interactive=True,
+            )  # fmt: skip
+            SafeHTML(section(words.HOW_MUCH))
+            self.length = Slider(
+                1, SLIDER_LENGTH, 100, step=1, label=words.LENGTH, info=words.LENGTH_INFO,
+                elem_id="generate-length", interactive=True,
+            )  # fmt: skip
+            self.samples = gr.Radio(
+                list(range(1, MAX_SAMPLES + 1)), value=1, label=words.SAMPLES, info=words.SAMPLES_INFO,
+                elem_id="generate-samples", interactive=True,
+            )  # fmt: skip
+            self.stops = gr.Textbox(
+                label=words.STOPS, info=words.STOPS_INFO, lines=2, max_lines=4,
+                elem_id="generate-stops", interactive=True,
+            )  # fmt: skip
+            self.precision = gr.Radio(
+                list(words.PRECISIONS), value="fp32", label=words.PRECISION, info=words.PRECISION_INFO,
+                elem_id="generate-precision", interactive=True,
+            )  # fmt: skip
             self.seed = Number(
                 EXAMPLE_SEED, label=words.SEED, info=words.SEED_INFO, precision=0,
                 elem_id="generate-seed", interactive=True,

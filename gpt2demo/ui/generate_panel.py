@@ -7,6 +7,7 @@ import gradio as gr
 
 from gpt2demo.figures.probabilities import ProbabilityRow, probability_figure
 from gpt2demo.figures.text import percent
+from gpt2demo.generation.records import Logits
 from gpt2demo.generation.road import Candidate, Road, road
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.text.display import display_token
@@ -20,6 +21,7 @@ SHOWN = 12  # candidates in the panel
 BARS_HEIGHT = 96 + 26 * (SHOWN + 1)
 LIMIT = 24  # characters of a token
 
+PANEL_PARTS = 4
 Panel = tuple[Any, Any, Any, Any]  # the words, the bars, the table, the dropdown of alternatives
 
 
@@ -36,7 +38,7 @@ def panel(draft: Draft | None, index: int | None, config: SamplingConfig) -> Pan
     if logits is None:
         return _no_panel(words.FORGOTTEN)
     chosen = draft.steps[index].id
-    way = road(logits, config, shown=SHOWN, also=(chosen,))
+    way = _road(draft, index, logits, config)
     others = [c for c in way.candidates if c.id != chosen]
     return (
         _head(draft, index, way, config),
@@ -61,10 +63,15 @@ def clicked_alternative(
     logits, chosen = draft.logits[index], draft.steps[index].id
     if logits is None or not isinstance(place, int | float):
         return None
-    candidates = road(logits, config, shown=SHOWN, also=(chosen,)).candidates
+    candidates = _road(draft, index, logits, config).candidates
     ids = dict(enumerate(c.id for c in candidates))
     found = ids.get(round(place)) if math.isfinite(place) else None
     return None if found == chosen else found
+
+
+def _road(draft: Draft, index: int, logits: Logits, config: SamplingConfig) -> Road:
+    chosen = draft.steps[index].id
+    return road(logits, config, shown=SHOWN, also=(chosen,), seen=draft.before(index))
 
 
 def _no_panel(sentence: str) -> Panel:
@@ -94,9 +101,21 @@ def _head(draft: Draft, index: int, way: Road, config: SamplingConfig) -> Safe:
                 taken=index in draft.taken,
             ),
         ),
-        tag("p", words.settings(config.temperature, config.top_k, config.top_p, way.kept, vocab_size)),
+        tag("p", words.settings(_rules(config), way.cuts, way.kept, vocab_size)),
         tag("p", words.now_cut(glyph, chosen.cut_by), class_="gd-now-cut") if chosen.cut_by else None,
     )
+
+
+def _rules(config: SamplingConfig) -> list[str]:
+    """The settings that act here, as they are called."""
+    named = (
+        ("repetition penalty", config.repetition_penalty if config.repetition_penalty != 1 else None),
+        ("temperature", config.temperature),
+        ("top-k", config.top_k),
+        ("top-p", config.top_p),
+        ("min-p", config.min_p),
+    )
+    return [f"{name} {value:g}" for name, value in named if value is not None]
 
 
 def _context(text: str, length: int = 60) -> str:
@@ -124,31 +143,28 @@ def _figure(draft: Draft, way: Road, chosen: int) -> dict[str, Any]:
 
 
 def _table(draft: Draft, way: Road, chosen: int, config: SamplingConfig) -> Safe:
-    heads = (
+    penalty = config.repetition_penalty != 1
+    heads = [
         words.RANK,
         words.TOKEN,
         words.SCORE,
         words.scaled(config.temperature),
         words.FILTERS,
         words.CHANCE,
-    )
+    ]
+    if penalty:
+        heads.insert(3, words.PENALISED)
     head = tag("tr", *(tag("th", text, scope="col") for text in heads))
-    rows = [_row(draft, c, c.id == chosen) for c in way.candidates]
+    rows = [_row(draft, c, c.id == chosen, penalty=penalty) for c in way.candidates]
     if way.rest:
-        rest = (
-            "",
-            f"{words.REST} ({way.rest:,})",
-            "",
-            "",
-            words.rest_kept(way.rest_kept, way.rest),
-            percent(way.rest_after),
-        )
+        rest = ["", f"{words.REST} ({way.rest:,})", *[""] * (len(heads) - 4)]
+        rest += [words.rest_kept(way.rest_kept, way.rest), percent(way.rest_after)]
         rows.append(tag("tr", *(tag("td", text) for text in rest), class_="gd-road-rest"))
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="gd-road")
     return tag("div", table, class_="gd-scroll", tabindex="0", role="region", aria_label=words.TABLE)
 
 
-def _row(draft: Draft, candidate: Candidate, chosen: bool) -> Safe:
+def _row(draft: Draft, candidate: Candidate, chosen: bool, *, penalty: bool) -> Safe:
     scaled = "–" if candidate.scaled is None else _score(candidate.scaled)
     filters = words.cut(candidate.cut_by) if candidate.cut_by else words.STAYS
     classes = ["gd-road-cut"] * bool(candidate.cut_by) + ["gd-road-chosen"] * chosen
@@ -161,6 +177,7 @@ def _row(draft: Draft, candidate: Candidate, chosen: bool) -> Safe:
             tag("small", words.CHOSEN) if chosen else None,
         ),
         tag("td", _score(candidate.logit)),
+        tag("td", _score(candidate.penalised)) if penalty else None,
         tag("td", scaled),
         tag("td", filters),
         tag("td", percent(candidate.after)),
@@ -174,13 +191,14 @@ def _score(value: float) -> str:
 
 def _csv(draft: Draft, way: Road, chosen: int) -> str:
     """The table for a spreadsheet: every candidate's road in full precision."""
-    lines = ["rank,id,token,logit,probability,after_temperature,cut_by,chance,written"]
+    lines = ["rank,id,token,logit,probability,after_penalty,after_temperature,cut_by,chance,written"]
     for c in way.candidates:
         glyph = _glyph(draft, c.id).replace('"', '""')
         token = f"'{glyph}" if glyph[:1] in "=+-@" else glyph  # a spreadsheet would calculate it
         scaled = "" if c.scaled is None else repr(c.scaled)
         written = int(c.id == chosen)
         lines.append(
-            f'{c.rank},{c.id},"{token}",{c.logit!r},{c.before!r},{scaled},{c.cut_by},{c.after!r},{written}'
+            f'{c.rank},{c.id},"{token}",{c.logit!r},{c.before!r},{c.penalised!r},{scaled},{c.cut_by},'
+            f"{c.after!r},{written}"
         )
     return "\ufeff" + "\r\n".join(lines) + "\r\n"

@@ -1,55 +1,36 @@
-"""The Generate tab: a prompt, the text that a model writes after it, and how each token was chosen."""
+"""The Generate tab: a prompt, the texts that a model writes after it, and how each token was chosen."""
 
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
-from gpt2demo.errors import LimitError, TextError
-from gpt2demo.generation.prompts import read_prompt, sampling
+from gpt2demo.errors import TextError
+from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.ui.generate_api import add_endpoint
-from gpt2demo.ui.generate_draft import Draft, Turn, begin, most_undecided, select, stopped, take, write
+from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, stopped, take
 from gpt2demo.ui.generate_examples import Beginnings
-from gpt2demo.ui.generate_layout import COPY_JS, REVEAL_JS, SAVE_JS, Controls
-from gpt2demo.ui.generate_panel import clicked_alternative, panel
+from gpt2demo.ui.generate_layout import COPY_JS, REVEAL_JS, SAVE_ALL_JS, SAVE_JS, Controls
+from gpt2demo.ui.generate_look import Look
+from gpt2demo.ui.generate_panel import panel
+from gpt2demo.ui.generate_settings import Settings
+from gpt2demo.ui.generate_sheet import COLUMNS, Sheet, Spot, Turn, add_branch, lay_out, start, title
 from gpt2demo.ui.generate_source import source_sentence
+from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
-from gpt2demo.ui.page import Page, Tab, said
+from gpt2demo.ui.page import Page, Tab
 from gpt2demo.ui.text import generate as words
-from gpt2demo.ui.theme import notice
+from gpt2demo.ui.theme import notice, pieces
 
 EXAMPLE_TOKENS, EXAMPLE_SECONDS = 80, 1.5  # at most, for what is there before anybody asked
 EXAMPLES_KEPT = 32
-MAX_SEED = 999_999  # of those that the page makes up: short enough to be told to a neighbour
-
 
 Updates = Iterator[tuple[Any, ...]]
-
-
-class Settings(NamedTuple):
-    """The controls' values as they come, from the page or from anybody else."""
-
-    temperature: Any
-    top_k: Any
-    top_p: Any
-    length: Any
-    seed: Any
-    fresh: Any = False  # a new seed for every new text
-
-    def config(self, old: Draft | None = None, *, length: int | None = None) -> SamplingConfig:
-        """Checks them; a text that is continued keeps its seed unless another one was asked for."""
-        seed = self.seed
-        if self.fresh:
-            seed = old.seed if old is not None else secrets.randbelow(MAX_SEED + 1)
-        return sampling(
-            self.temperature, self.top_k, self.top_p, seed, self.length if length is None else length
-        )
 
 
 def build(page: Page) -> Tab:
@@ -58,7 +39,7 @@ def build(page: Page) -> Tab:
 
 
 class GenerateTab:
-    """The controls and what hangs on them. A session's text is a Draft in `controls.draft`."""
+    """The controls and what hangs on them. A session's texts are a Sheet in `controls.sheet`."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -66,6 +47,7 @@ class GenerateTab:
         self.beginnings = Beginnings(page.services.models)
         self.examples: Memo[Draft] = Memo(EXAMPLES_KEPT)
         self.controls = Controls()
+        self.look = Look()
         self._wire()
         add_endpoint(page)
 
@@ -75,13 +57,13 @@ class GenerateTab:
             "api_visibility": "private",
             "concurrency_limit": None,
         }
-        c = self.controls
-        request = [c.turn, self.page.ref, c.prompt, c.draft, *c.settings, c.fresh]
-        outputs = [c.strip, c.draft, c.seed, c.notice, *c.buttons, c.selected, *c.panel]
-        seen = [c.draft, c.selected, *c.rules]
+        c, look = self.controls, self.look
+        request = [c.turn, self.page.ref, c.prompt, c.sheet, c.spot, c.pins, *c.settings, c.fresh]
+        outputs = [c.strip, c.sheet, c.seed, c.notice, *c.buttons, c.spot, *c.panel]
+        seen = [c.sheet, c.spot, *c.rules]
         new = gr.on([c.generate.click, c.prompt.submit], self.write_new, request, outputs, **quiet)
         one = c.step.click(self.write_one, request, outputs, **quiet)
-        branch = c.take.click(self.write_branch, [*request, c.selected, c.other], outputs, **quiet)
+        branch = c.take.click(self.write_branch, [*request, c.other], outputs, **quiet)
         writers = [new, one, branch]
         for writer in writers:
             for ended in (writer.success, writer.failure):  # `then` is not called after a failure
@@ -90,44 +72,66 @@ class GenerateTab:
         self.page.ref.change(self.leave, c.turn, c.buttons, cancels=writers, **quiet)
         c.reset.click(self.start_over, request[1:], outputs, **quiet)
         c.offered.click(lambda sample: sample[0] if sample else gr.skip(), c.offered, c.prompt, **quiet)
-        c.strip.token(self.look_at, seen, [c.selected, *c.panel], **quiet)
+        c.strip.token(look.look_at, seen, [c.spot, *c.panel], **quiet)
         c.strip.token(None, None, None, js=REVEAL_JS)
+        c.strip.pin(look.pin, [c.sheet, c.pins], c.pins, **quiet)
         moved = [control.change for control in c.rules]
-        gr.on(moved, self.redraw, seen, c.panel, trigger_mode="always_last", **quiet)
-        c.bars.point(self.choose_bar, seen, c.other, **quiet)
-        for button, script in ((c.copy, COPY_JS), (c.save, SAVE_JS)):
-            button.click(self.plain_text, c.draft, c.plain, **quiet).success(None, c.plain, None, js=script)
+        gr.on(moved, look.redraw, seen, c.panel, trigger_mode="always_last", **quiet)
+        c.bars.point(look.choose_bar, seen, c.other, **quiet)
+        for button, text, script in (
+            (c.copy, look.plain_text, COPY_JS),
+            (c.save, look.plain_text, SAVE_JS),
+            (c.save_all, look.whole_sheet, SAVE_ALL_JS),
+        ):
+            button.click(text, [c.sheet, c.spot], c.plain, **quiet).success(None, c.plain, None, js=script)
 
     def tab(self) -> Tab:
         """What the frame calls when the tab is opened or another model is taken in hand."""
         c = self.controls
         return Tab(
             refresh=self.refresh,
-            inputs=[self.page.ref, c.prompt, c.given, *c.settings],
-            outputs=[c.prompt, c.offered, c.given, c.strip, c.draft, c.notice, c.selected, *c.panel],
+            inputs=[self.page.ref, c.prompt, c.given, c.sheet, c.pins, *c.settings],
+            outputs=[c.prompt, c.offered, c.given, c.strip, c.sheet, c.notice, c.spot, *c.panel],
         )
 
-    def refresh(self, ref: str, prompt: str, given: list[str], *settings: Any) -> tuple[Any, ...]:
-        """Shows the model in hand with the visitor's own prompt, or with an example that suits it."""
+    def refresh(
+        self,
+        ref: str,
+        prompt: str,
+        given: list[str],
+        old: Sheet | None,
+        pins: Collection[str],
+        *values: Any,
+    ) -> tuple[Any, ...]:
+        """Shows the model in hand with the visitor's own prompt, or with an example that suits it.
+
+        Texts that were pinned stay beside it, also those of other models.
+        """
         wanted = ModelRef.parse(ref)
         offered = self.beginnings.of(wanted)
         loaded = self.models.get(wanted)
         own = bool(prompt) and (prompt not in given or prompt in offered)
         unknown = loaded.tokenizer.unknown(prompt) if own else ""
         begin_with = prompt if own and not unknown else offered[0]
-        config = Settings(*settings).config()
+        config = Settings(*values).config()
         config = replace(config, max_new_tokens=min(config.max_new_tokens, EXAMPLE_TOKENS))
         draft = self._example(ref, loaded, begin_with, config)
-        selected = most_undecided(draft)
+        kept = [text for text in (old.drafts if old else ()) if text.key in pins and text.key != draft.key]
+        sheet = lay_out([*kept[1 - COLUMNS :], draft], pins)
+        spot = Spot(column=len(sheet.drafts) - 1, step=most_undecided(draft))
+        sheet = sheet.marked(spot)
         return (
             prompt if own else begin_with,
             gr.Dataset(samples=[[text] for text in offered], visible=any(offered)),
             [*dict.fromkeys([*given, *offered])][-50:],
-            draft.strip,
-            draft,
-            notice(words.unknown_prompt(" ".join(map(repr, unknown[:8])))) if unknown else "",
-            selected,
-            *panel(draft, selected, config),
+            sheet.strip,
+            sheet,
+            pieces(
+                notice(words.unknown_prompt(" ".join(map(repr, unknown[:8])))) if unknown else None,
+                notice(words.column_gone(title(kept[0]))) if len(kept) == COLUMNS else None,
+            ),
+            spot,
+            *panel(draft, spot.step, config),
         )
 
     def _example(self, ref: str, loaded: LoadedModel, text: str, config: SamplingConfig) -> Draft:
@@ -135,75 +139,127 @@ class GenerateTab:
 
         def make() -> Draft:
             prompt = read_prompt(loaded.tokenizer, text)
-            draft = begin(loaded, ref, prompt, int(config.seed), source_sentence(self.page, ref, loaded))
-            for grown in write(draft, loaded, config, seconds=EXAMPLE_SECONDS):
-                draft = grown
-            return select(draft, most_undecided(draft))
+            draft = begin(loaded, ref, prompt, config, source_sentence(self.page, ref, loaded))
+            with closing(write([draft], loaded, seconds=EXAMPLE_SECONDS)) as growing:
+                for (grown,) in growing:
+                    draft = grown
+            return draft
 
         return self.examples.get((ref, loaded.ref, loaded.facts.state, text, config), make)
 
     @guarded
-    def write_new(self, turn: Turn, ref: str, prompt: str, draft: Draft | None, *values: Any) -> Updates:
-        """Generate: a new text from the prompt."""
-        config = Settings(*values).config()
-        yield from self._write(turn, self._begin(ref, prompt, config), ref, config)
+    def write_new(
+        self, turn: Turn, ref: str, prompt: str, sheet: Sheet | None, spot: Spot, pins: Any, *values: Any
+    ) -> Updates:
+        """Generate: new texts from the prompt, one for each sample."""
+        settings = Settings(*values)
+        drafts = self._begin(ref, prompt, settings.configs())
+        sheet, columns = start(sheet, drafts, pins)
+        yield from self._write(turn, sheet, columns, ref, [d.rules for d in drafts], settings.bits)
 
     @guarded
-    def write_one(self, turn: Turn, ref: str, prompt: str, draft: Draft | None, *values: Any) -> Updates:
-        """Step: one more token of the text that is there, or the first one of a new text."""
-        old = draft if draft is not None and draft.belongs_to(ref, prompt) else None
-        config = Settings(*values).config(old, length=1)
-        yield from self._write(turn, old or self._begin(ref, prompt, config), ref, config)
+    def write_one(
+        self, turn: Turn, ref: str, prompt: str, sheet: Sheet | None, spot: Spot, pins: Any, *values: Any
+    ) -> Updates:
+        """Step: one more token of the text in hand, or the first one of a new text."""
+        settings = Settings(*values)
+        old = sheet.at(spot) if sheet is not None else None
+        if sheet is not None and old is not None and old.belongs_to(ref, prompt):
+            config = settings.config(old, length=1)
+            yield from self._write(turn, sheet, [spot.column], ref, [config], settings.bits)
+            return
+        drafts = self._begin(ref, prompt, [settings.config(length=1)])
+        sheet, columns = start(sheet, drafts, pins)
+        yield from self._write(turn, sheet, columns, ref, [drafts[0].rules], settings.bits)
 
     @guarded
-    def write_branch(self, turn: Turn, ref: str, prompt: str, draft: Draft | None, *values: Any) -> Updates:
-        """Takes another token at the selected place and writes on from there."""
-        *settings, selected, other = values
-        if draft is None or not isinstance(selected, int) or not isinstance(other, int) or selected < 0:
+    def write_branch(
+        self, turn: Turn, ref: str, prompt: str, sheet: Sheet | None, spot: Spot, pins: Any, *values: Any
+    ) -> Updates:
+        """Takes another token at the selected place, and writes on from there beside the old text."""
+        *controls, other = values
+        draft = sheet.at(spot) if sheet is not None else None
+        if sheet is None or draft is None or spot.step is None or spot.step < 0 or not isinstance(other, int):
             raise TextError("No token is chosen.", words.CHOOSE_FIRST, "Click a token of the text.")
-        config = Settings(*settings).config(draft)
-        branch = take(draft, selected, other, config)
-        yield from self._write(turn, branch, draft.ref, config, show=selected)
+        settings = Settings(*controls)
+        config = settings.config(draft)
+        branch = take(draft, spot.step, other, config)
+        sheet, column, gone = add_branch(sheet, spot.column, branch, pins)
+        said_ = notice(words.column_gone(title(gone))) if gone is not None else ""
+        yield from self._write(
+            turn, sheet, [column], draft.ref, [config], settings.bits, show=spot.step, message=said_
+        )
 
     @guarded
-    def start_over(self, ref: str, prompt: str, draft: Draft | None, *values: Any) -> tuple[Any, ...]:
+    def start_over(
+        self, ref: str, prompt: str, sheet: Sheet | None, spot: Spot, pins: Any, *values: Any
+    ) -> tuple[Any, ...]:
         """Back to the prompt, so that Step begins with its first token."""
         config = Settings(*values).config()
-        draft = self._begin(ref, prompt, config)
-        return (draft.strip, draft, draft.seed, "", *self.idle(), None, *panel(draft, None, config))
+        sheet, (column,) = start(sheet, self._begin(ref, prompt, [config]), pins)
+        spot = Spot(column=column)
+        return (sheet.strip, sheet, config.seed, "", *self.idle(), spot, *panel(sheet.at(spot), None, config))
 
-    def _begin(self, ref: str, text: object, config: SamplingConfig) -> Draft:
+    def _begin(self, ref: str, text: object, configs: Sequence[SamplingConfig]) -> list[Draft]:
         loaded = self.models.get(ModelRef.parse(ref))
         prompt = read_prompt(loaded.tokenizer, text)
-        return begin(loaded, ref, prompt, int(config.seed), source_sentence(self.page, ref, loaded))
+        by = source_sentence(self.page, ref, loaded)
+        return [replace(begin(loaded, ref, prompt, config, by), sample=i) for i, config in enumerate(configs)]
+
+    def _there(self, ref: str) -> Callable[[], object]:
+        """Raises NotFoundError once the model is deleted."""
+        wanted = ModelRef.parse(ref)
+        return lambda: self.models.folder(wanted)
 
     def _write(
-        self, turn: Turn, draft: Draft, ref: str, config: SamplingConfig, show: int | None = None
+        self,
+        turn: Turn,
+        sheet: Sheet,
+        columns: list[int],
+        ref: str,
+        configs: Sequence[SamplingConfig],
+        bits: str,
+        *,
+        show: int | None = None,
+        message: str = "",
     ) -> Updates:
-        """Streams a text as it grows: strip, draft, seed, notice, buttons, and at the end the panel.
+        """Streams texts as they grow: strip, sheet, seed, notice, buttons, and at the end the panel.
 
         show: the step that the panel shows afterwards; by default the one written, or the most undecided.
         """
         loaded = self.models.get(ModelRef.parse(ref))
-        draft = draft.by(loaded, int(config.seed), source_sentence(self.page, ref, loaded))
+        by = source_sentence(self.page, ref, loaded)
+        drafts = [
+            sheet.drafts[c].by(loaded, config, bits, by) for c, config in zip(columns, configs, strict=True)
+        ]
+        sheet = sheet.grown(columns, drafts)
         turn.wanted = "write"
-        one = int(config.max_new_tokens) == 1
+        one = all(config.max_new_tokens == 1 for config in configs)
+        spot = Spot(column=columns[0])
+        first = len(drafts[0].steps)
         same_buttons = [gr.skip()] * len(self.controls.buttons)
-        same_panel = [gr.skip()] * (1 + len(self.controls.panel))  # with the token that is selected
-        yield (draft.strip, draft, draft.seed, "", *_buttons(writing=not one), *same_panel)
-        first = len(draft.steps)
-        with closing(write(draft, loaded, config)) as growing:
+        same_panel = [gr.skip()] * len(self.controls.panel)
+        seed = drafts[0].seed - drafts[0].sample
+        sheet = sheet.marked(spot)
+        yield (sheet.strip, sheet, seed, message, *_buttons(writing=not one), spot, *same_panel)
+        growing = write(drafts, loaded, share=sheet.share, there=self._there(ref))
+        with closing(growing):
             for grown in growing:
                 if turn.wanted == "leave":
                     return
-                draft = stopped(grown) if turn.wanted == "stop" else grown
-                yield (draft.strip, draft, gr.skip(), gr.skip(), *same_buttons, *same_panel)
-                if draft.finished:
+                if turn.wanted == "stop":
+                    grown = tuple(map(stopped, grown))
+                sheet = sheet.grown(columns, grown)
+                yield (sheet.strip, sheet, gr.skip(), gr.skip(), *same_buttons, gr.skip(), *same_panel)
+                if all(draft.finished for draft in grown):
                     break
+        draft = sheet.drafts[columns[0]]
         if show is None:
             show = len(draft.steps) - 1 if one else most_undecided(draft, first)
-        draft = select(draft, show)
-        yield (draft.strip, draft, gr.skip(), gr.skip(), *self.idle(), show, *panel(draft, show, config))
+        spot = replace(spot, step=show)
+        sheet = sheet.marked(spot)
+        shown = panel(draft, show, configs[0])
+        yield (sheet.strip, sheet, gr.skip(), gr.skip(), *self.idle(), spot, *shown)
 
     def idle(self) -> tuple[Any, ...]:
         """The buttons while nothing is being written."""
@@ -218,60 +274,8 @@ class GenerateTab:
         turn.wanted = "leave"
         return _buttons(writing=False)
 
-    @guarded
-    def look_at(
-        self,
-        draft: Draft | None,
-        selected: int | None,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        event: gr.EventData,
-    ) -> tuple[Any, ...]:
-        """The road of a token that was clicked."""
-        place = said(event, "index")
-        if draft is None or not isinstance(place, int) or not 0 <= place < draft.lead + len(draft.steps):
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        return (place - draft.lead, *panel(draft, place - draft.lead, _rules((temperature, top_k, top_p))))
-
-    @guarded
-    def redraw(self, draft: Draft | None, selected: int | None, *rules: Any) -> tuple[Any, ...]:
-        """The same token with other settings, from the stored scores; unchanged while a number is typed."""
-        try:
-            return panel(draft, selected, _rules(rules))
-        except LimitError:
-            return tuple(gr.skip() for _ in self.controls.panel)
-
-    @guarded
-    def choose_bar(
-        self,
-        draft: Draft | None,
-        selected: int | None,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        event: gr.EventData,
-    ) -> Any:
-        """A click on a bar chooses its token as the one to continue with."""
-        config = _rules((temperature, top_k, top_p))
-        found = clicked_alternative(draft, selected, config, said(event, "y"))
-        return gr.skip() if found is None else found
-
-    @guarded
-    def plain_text(self, draft: Draft | None) -> str:
-        """The text itself, to be copied or saved."""
-        if draft is None:
-            raise TextError(words.PUT_AWAY, "", "Press Generate to write it anew.")
-        return draft.text
-
 
 def _buttons(*, writing: bool) -> tuple[Any, ...]:
     """Generate, Step, Stop, Back, Continue: while the model writes only Stop can be pressed."""
     free = gr.update(interactive=not writing)
     return free, free, gr.update(interactive=writing), free, free
-
-
-def _rules(rules: Sequence[Any]) -> SamplingConfig:
-    """The three sliders that act on scores; seed and length do not matter for these."""
-    temperature, top_k, top_p = rules
-    return sampling(temperature, top_k, top_p, 0, 1)

@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -277,3 +279,15 @@ def test_larger_models_have_fewer_rows():
     assert rows_for(preset("nano", vocab_size=65), 4) == engines.MAX_ROWS
     assert 1 < rows_for(preset("gpt2", vocab_size=50_257), 4) < rows_for(preset("gpt2", vocab_size=50_257), 2)
     assert rows_for(preset("gpt2-xl", vocab_size=50_257), 4) >= 1
+
+
+def test_a_program_can_end_while_an_engine_writes():
+    program = (
+        "from tests.generation.little_models import make_model\n"
+        "from gpt2demo.generation.engine import Engine\n"
+        "from gpt2demo.generation.sampling import SamplingConfig\n"
+        "stream = Engine(make_model()).write([1], SamplingConfig(max_new_tokens=2_000))\n"
+        "print(len(stream.take(60)) > 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "True", "")

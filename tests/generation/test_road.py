@@ -11,7 +11,7 @@ import torch
 from gpt2demo.errors import LimitError, TextError
 from gpt2demo.generation.prompts import MAX_PROMPT_CHARACTERS, read_prompt, sampling
 from gpt2demo.generation.records import chosen_instead
-from gpt2demo.generation.road import road
+from gpt2demo.generation.road import mark_seen, road
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.writing import context_window, generate, generate_with_logits
 from gpt2demo.model.config import GPT2Config
@@ -119,14 +119,42 @@ def test_prompts_are_read_with_their_limits():
 
 
 def test_settings_come_from_sliders_and_programs_alike():
-    assert sampling(0.5, 0, 1, 3, 10) == SamplingConfig(temperature=0.5, seed=3, max_new_tokens=10)
-    assert sampling(0.5, 7.0, 0.9, 3, 10).top_k == 7
+    assert sampling(0.5, 0, 1) == SamplingConfig(temperature=0.5, max_new_tokens=1)
+    full = sampling(0.5, 7.0, 0.9, 0.1, 1.2, seed=3, max_new_tokens=10, stop=["a"])
+    assert full == SamplingConfig(
+        temperature=0.5,
+        top_k=7,
+        top_p=0.9,
+        min_p=0.1,
+        repetition_penalty=1.2,
+        seed=3,
+        max_new_tokens=10,
+        stop=("a",),
+    )
     for wrong in [
-        ("x", 0, 1, 0, 1),
-        (1, True, 1, 0, 1),
-        (1, -1, 1, 0, 1),
-        (1, 0, 0, 0, 1),
-        (1, 0, 1, None, 1),
+        ("x", 0, 1),
+        (1, True, 1),
+        (1, None, 1),
+        (1, -1, 1),
+        (1, 0, 0),
+        (1, 0, None),
+        (1, 0, 1, None),
+        (1, 0, 1, 2),
+        (1, 0, 1, 0, None),
+        (1, 0, 1, 0, 0.9),
+        (1, 0, 1, 0, 1, None),
+        (1, 0, 1, 0, 1, 0, 0),
+        (1, 0, 1, 0, 1, 0, 1, "text"),
     ]:
         with pytest.raises(LimitError):
             sampling(*wrong)
+
+
+def test_a_road_says_what_each_rule_cut_and_sees_what_was_there(model):
+    config = SamplingConfig(temperature=1.0, top_k=4, top_p=0.8, repetition_penalty=2.0)
+    step = chosen_instead(LOGITS, 1, config, 0, mark_seen([1, 2, 2], len(LOGITS)))
+    way = road(LOGITS, config, seen=[1, 2, 2])
+    assert way.cuts == step.cuts and [rule for rule, _ in way.cuts] == ["top-k", "top-p"]
+    assert way.kept == len(LOGITS) - sum(count for _, count in way.cuts)
+    penalised = [c.id for c in way.candidates if c.penalised != c.logit]
+    assert sorted(penalised) == [1, 2]

@@ -99,8 +99,8 @@ def test_the_map_of_places_is_drawn_or_its_words_say_why_not(
 @pytest.mark.parametrize("name", EVERY)
 def test_it_writes(services: Services, models: Any, name: str):
     tab: GenerateTab = on_page(services, GenerateTab)
-    drawn = tab.refresh(models[name], "", [], 0.8, 0, 1.0, 9, 7)
-    assert len(drawn[4].steps) == 9
+    drawn = tab.refresh(models[name], "", [], None, frozenset(), 0.8, 0, 1.0, 0, 1, 9, 7)
+    assert len(drawn[4].drafts[0].steps) == 9
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -5,6 +5,7 @@ from gpt2demo.ui.components.numbers import Number, Slider
 from gpt2demo.ui.components.plot import PlotlyPlot, plot_value
 from gpt2demo.ui.components.run_view import RunView, run_value
 from gpt2demo.ui.components.safe_html import SafeHTML
+from gpt2demo.ui.components.token_columns import TokenColumns, column_line, in_column
 from gpt2demo.ui.components.token_strip import (
     TokenStrip,
     select_line,
@@ -21,8 +22,11 @@ __all__ = [
     "RunView",
     "SafeHTML",
     "Slider",
+    "TokenColumns",
     "TokenStrip",
+    "column_line",
     "head_grid_value",
+    "in_column",
     "plot_value",
     "run_value",
     "select_line",

@@ -1,5 +1,7 @@
 """The words of the Generate tab."""
 
+from collections.abc import Sequence
+
 TITLE = "Write with the model"
 ABOUT = (
     "The model reads your beginning and adds one token (a word or a part of one) at a time: it works out how "
@@ -18,9 +20,13 @@ TEXT_PLACEHOLDER = "Press Generate, and the model writes here."
 HOW_TO_LOOK = (
     "Underlined: your prompt. Point at a token for its probability; click it to see how it was chosen."
 )
+KEEP = "Keep beside"
+KEEP_HINT = "A text that is kept stays when you press Generate, beside the new one."
 COPY = "Copy"
 SAVE = "Save as text"
 SAVE_NAME = "gpt2demo.txt"
+SAVE_ALL = "Save as JSON"
+SAVE_ALL_NAME = "gpt2demo.json"
 
 CHOOSING = "How a token is chosen"
 CHOOSING_ABOUT = (
@@ -35,6 +41,30 @@ TOP_K = "Keep the best (top-k)"
 TOP_K_INFO = "0: off, every token may be drawn. 1: always the likeliest. 40: the draw is among the best 40."
 TOP_P = "Keep a share (top-p)"
 TOP_P_INFO = "1: off. 0.9: the fewest tokens that together reach 90 %. Near 0: only the likeliest one."
+MIN_P = "Keep what comes near the best (min-p)"
+MIN_P_INFO = (
+    "0: off. 0.1: only tokens at least a tenth as likely as the likeliest; where the model is sure, few are "
+    "left. 1: only the likeliest."
+)
+PENALTY = "Say less again (repetition penalty)"
+PENALTY_INFO = (
+    "1: off. 1.2: tokens that are in the text already get lower scores. 2: words hardly return, not even "
+    "those that should, such as “the”."
+)
+STOPS = "Stop at (stop strings)"
+STOPS_INFO = (
+    "One on each line, at most four: the text ends as soon as one of them is written. "
+    "\\n stands for a line break, \\t for a tab, \\\\ for one \\. Empty: it runs to its length."
+)
+PRECISION = "Bits of a weight (precision)"
+PRECISION_INFO = (
+    "How exactly the model writes. fp32: as it was trained. bf16: half the memory, nearly the same text. "
+    "int8: a quarter of it, and the chances shift a little; so does what others write at the same moment."
+)
+PRECISIONS = (("32 (fp32)", "fp32"), ("16 (bf16)", "bf16"), ("8 (int8)", "int8"))
+SAMPLES = "Texts side by side (samples)"
+SAMPLES_INFO = "1: one text. 4: four from the same beginning, with four seeds in a row, all written at once."
+HOW_MUCH = "What is written"
 LENGTH = "Length"
 LENGTH_INFO = "How many tokens Generate writes: 1 is a single token, 300 about a page."
 SEED = "Seed"
@@ -43,12 +73,13 @@ FRESH = "Surprise me: a new seed for every new text"
 
 RESET = "Back to the prompt"
 RANK, TOKEN, SCORE, FILTERS, CHANCE = "Rank", "Token", "Score (logit)", "Filters", "Chance"
+PENALISED = "after penalty"
 CHOSEN = "◆ written"
 STAYS = "stays"
 REST = "all others"
 
 TAKE = "Take another token here"
-TAKE_INFO = "What follows is forgotten, and the model writes on from your token."
+TAKE_INFO = "A second text beside this one: the same up to here, then your token, then the model writes on."
 TAKE_BUTTON = "Continue with it"
 BARS = "Chances of the next token"
 BARS_PLACEHOLDER = "Click a token of the text to see what else could have come there."
@@ -71,16 +102,53 @@ FORGOTTEN = (
 )
 
 
-def writing(count: int, speed: float) -> str:
+STOP_STRING = "It ended because a stop string was written."
+
+
+def writing(count: int, speed: float | None) -> str:
     """While it goes on."""
-    return f"Writing … {count} tokens so far, {_speed(speed)}."
+    pace = f", {_speed(speed)}" if speed is not None else ""
+    return f"Writing … {_tokens(count)} so far{pace}."
+
+
+def ahead(count: int) -> str:
+    """While others are served first."""
+    texts = "1 text is" if count == 1 else f"{count:,} texts are"
+    return f"{texts} ahead of you. Yours begins by itself."
+
+
+def broken_off(problem: str) -> str:
+    """When something went wrong in the middle of a text."""
+    return f"It ends here. {problem} What is written stays."
+
+
+def sample(seed: int) -> str:
+    """Above one of several texts."""
+    return f"Seed {seed}"
+
+
+def branch(index: int, token: str) -> str:
+    """Above a text that leaves another one."""
+    return f"Branch at token {index + 1}: {token}"
+
+
+def column_gone(title: str) -> str:
+    """When a branch needed the place of an older text."""
+    return (
+        f"Four texts fit side by side, so the oldest went (“{title}”). "
+        f"Press “{KEEP}” above those that shall stay."
+    )
 
 
 def facts(made_by: str, count: int, speed: float | None, seed: int) -> str:
     """Under a text: who wrote it, how long it is, how fast it went, and how to get it again."""
-    length = "1 token" if count == 1 else f"{count:,} tokens"
+    length = _tokens(count)
     pace = f", {_speed(speed)}" if speed is not None else ""
     return f"{made_by} {length}{pace}, seed {seed}."
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
 
 
 def _speed(speed: float) -> str:
@@ -155,17 +223,15 @@ def chosen(probability: str, rank: int, vocab_size: int, between: float, *, take
     return f"{how}The model gave it {probability}: {place} of {vocab_size:,} tokens. {unsure}"
 
 
-def settings(temperature: float, top_k: int | None, top_p: float | None, kept: int, vocab_size: int) -> str:
-    """What the present settings do at this place."""
-    if temperature == 0:
+def settings(rules: Sequence[str], cuts: Sequence[tuple[str, int]], kept: int, vocab_size: int) -> str:
+    """What the present settings do at this place. rules: their names with values; cuts: how many each cut."""
+    if cuts and cuts[0][0] == "temperature 0":
         return "With temperature 0 only the likeliest token stays: nothing is left to chance."
-    names = [f"temperature {temperature:g}"]
-    names += [f"top-k {top_k}"] if top_k is not None else []
-    names += [f"top-p {top_p:g}"] if top_p is not None else []
     left = (
         f"all {vocab_size:,} tokens stay" if kept == vocab_size else f"{kept:,} of {vocab_size:,} tokens stay"
     )
-    return f"With {', '.join(names)}, {left} in the draw."
+    gone = [f"{rule} cuts {count:,}" for rule, count in cuts]
+    return f"With {', '.join(rules)}, {left} in the draw{': ' if gone else ''}{', '.join(gone)}."
 
 
 def now_cut(token: str, cut_by: str) -> str:

@@ -1,0 +1,137 @@
+"""The Generate tab in a real Chromium: write, look at a token, move a slider, branch, stop, three at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import served
+
+pytestmark = pytest.mark.browser
+PATIENCE = 60_000  # milliseconds, on machines that may be busy
+TEXT = "#generate-text"
+
+
+@pytest.fixture(scope="module")
+def generate_page() -> Iterator[str]:
+    with served([sys.executable, "-m", "tests.browser.generate_page"]) as address:
+        yield address
+
+
+def has(page: Page, name: str, value: str | re.Pattern[str]) -> None:
+    expect(page.locator(TEXT)).to_have_attribute(f"data-{name}", value, timeout=PATIENCE)
+
+
+def opened(page: Page) -> Page:
+    """The tab with its first example, and all its controls."""
+    has(page, "status", "done")
+    page.evaluate("document.body.classList.remove('gd-simple')")  # as the switch in the header does
+    return page
+
+
+def write(page: Page, button: str = "#generate-go") -> None:
+    """Presses a button and waits until its text is there."""
+    before = page.locator(TEXT).get_attribute("data-text")
+    page.locator(button).click()
+    page.wait_for_function(
+        f"(before) => document.querySelector('{TEXT}').dataset.text !== before", arg=before, timeout=PATIENCE
+    )
+    has(page, "status", "done")
+    expect(page.locator("#generate-stop")).to_be_disabled(timeout=PATIENCE)
+
+
+def passes(page: Page, address: str) -> int:
+    """How many forward passes the server has made."""
+    call = f"{address}/gradio_api/call/passes"
+    event = page.request.post(call, data={"data": []}).json()["event_id"]
+    (found,) = re.findall(r"event: complete\ndata: (.*)", page.request.get(f"{call}/{event}").text())
+    return int(json.loads(found)[0])
+
+
+def set_slider(page: Page, name: str, value: str) -> None:
+    field = page.locator(f"#{name} input[type=number]")
+    field.fill(value)
+    field.press("Tab")
+
+
+def test_one_writes_looks_moves_a_slider_and_branches(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    page.locator("#generate-prompt textarea").fill("Once upon a time")
+    write(page)
+    has(page, "columns", "1")
+    assert int(page.locator(TEXT).get_attribute("data-tokens") or 0) > 100
+    token = page.locator(f"{TEXT} .gd-token:not(.gd-prompt)").nth(4)
+    token.hover()
+    expect(page.locator("#gd-tip")).to_contain_text("probability")
+    expect(page.locator("#gd-tip")).to_contain_text("The model's choices here")
+    token.click()
+    expect(page.locator("#generate-token")).to_contain_text("Token 5 of the continuation")
+
+    before = passes(page, generate_page)
+    same_text = page.locator(TEXT).get_attribute("data-text")
+    bars = page.locator("#generate-bars .js-plotly-plot").inner_html()
+    set_slider(page, "generate-temperature", "0.3")
+    expect(page.locator("#generate-token")).to_contain_text("temperature 0.3")
+    set_slider(page, "generate-min-p", "0.5")
+    expect(page.locator("#generate-token")).to_contain_text("min-p cuts")
+    page.wait_for_function(
+        "(bars) => document.querySelector('#generate-bars .js-plotly-plot').innerHTML !== bars", arg=bars
+    )
+    set_slider(page, "generate-penalty", "1.5")
+    expect(page.locator("#generate-road")).to_contain_text("after penalty")
+    assert passes(page, generate_page) == before, "moving a slider runs no model"
+    has(page, "text", same_text)
+
+    old = page.locator(f"{TEXT} .gd-column .gd-tokens").first.inner_text()
+    write(page, "#generate-take")
+    has(page, "columns", "2")
+    has(page, "active", "1")
+    assert page.locator(f"{TEXT} .gd-column .gd-tokens").first.inner_text() == old
+    expect(page.locator(f"{TEXT} .gd-column-title").nth(1)).to_contain_text("Branch at token 5")
+    expect(page.locator("#generate-token")).to_contain_text("You put it here")
+    assert passes(page, generate_page) > before
+
+
+def test_three_samples_stack_on_a_phone_and_one_is_kept(generate_page, open_page):
+    page = opened(open_page(generate_page, width=390, height=800))
+    set_slider(page, "generate-length", "20")
+    page.locator("#generate-samples").get_by_text("3", exact=True).click()
+    write(page)
+    has(page, "columns", "3")
+    boxes = [part.bounding_box() for part in page.locator(f"{TEXT} .gd-column").all()]
+    assert all(a and b and a["y"] + a["height"] <= b["y"] for a, b in zip(boxes, boxes[1:], strict=False))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    second = page.locator(f"{TEXT} .gd-column").nth(1)
+    second.locator(".gd-token:not(.gd-prompt)").first.click()
+    has(page, "active", "1")
+    expect(page.locator("#generate-token")).to_contain_text("Token 1 of the continuation")
+    kept = second.locator(".gd-tokens").inner_text()
+    with page.expect_response(lambda answer: "queue/data" in answer.url):  # the server hears of it
+        second.locator(".gd-pin").click()
+    expect(second.locator(".gd-pin")).to_have_attribute("aria-pressed", "true")
+    page.locator("#generate-samples").get_by_text("1", exact=True).click()
+    write(page)
+    has(page, "columns", "2")
+    assert page.locator(f"{TEXT} .gd-tokens").first.inner_text() == kept
+    with page.expect_download() as download:
+        page.locator("#generate-save-all").click()
+    texts = json.loads(download.value.path().read_text(encoding="utf-8"))["texts"]
+    assert [len(text["tokens"]) for text in texts] == [20, 20]
+
+
+def test_a_long_text_is_stopped_and_kept(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    set_slider(page, "generate-length", "2000")
+    page.locator("#generate-go").click()
+    has(page, "status", "running")
+    page.wait_for_function(f"+document.querySelector('{TEXT}').dataset.tokens > 40", timeout=PATIENCE)
+    page.locator("#generate-stop").click()
+    has(page, "status", "stopped")
+    expect(page.locator(f"{TEXT} .gd-tokens-note")).to_contain_text("Stopped.")
+    assert 40 < int(page.locator(TEXT).get_attribute("data-tokens") or 0) < 1500
+    expect(page.locator("#generate-go")).to_be_enabled(timeout=PATIENCE)
