@@ -1,7 +1,7 @@
 """A text read through a model's eyes, beside the text that the model learnt from and what was held out."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -188,7 +188,7 @@ def _ids(part: Part) -> list[int]:
 
 
 def _marked(tokenizer: Tokenizer, ids: Sequence[int], passages: Sequence[Passage]) -> tuple[bool, ...]:
-    """Which tokens stand in passages with all their characters; one that begins none has a share in the last."""
+    """Which tokens stand in passages with all that they have of characters, be it a part of one."""
     data = [UNKNOWN_HERE.encode() if i == tokenizer.unknown_id else tokenizer.token_bytes(i) for i in ids]
     ends = np.cumsum([characters_begun(one) for one in data])
     inside = np.zeros(int(ends[-1]) + 1, dtype=bool)
@@ -201,11 +201,13 @@ def _marked(tokenizer: Tokenizer, ids: Sequence[int], passages: Sequence[Passage
     )
 
 
-def to_json(reading: Reading, tokenizer: Tokenizer, compared: dict[str, Compared | None]) -> dict[str, Any]:
+def to_json(
+    reading: Reading, tokenizer: Tokenizer, compared: Mapping[str, Compared | None]
+) -> dict[str, Any]:
     """A reading in the words of JSON, with what it is compared to under the names that are given."""
     glyphs = display_tokens(tokenizer, reading.ids)
     return {
-        **asdict(reading.measures),
+        **_measured(reading.measures),
         "unknown_words": reading.unknown,
         "copied": reading.copied,
         "longest_copy": reading.longest,
@@ -214,7 +216,7 @@ def to_json(reading: Reading, tokenizer: Tokenizer, compared: dict[str, Compared
             for passage in reading.passages or ()
         ],
         "compared": {
-            name: None if one is None else asdict(one.measures) | {"copied": one.copied}
+            name: None if one is None else _measured(one.measures) | {"copied": one.copied}
             for name, one in compared.items()
         },
         "by_token": [
@@ -228,3 +230,9 @@ def to_json(reading: Reading, tokenizer: Tokenizer, compared: dict[str, Compared
             for glyph, step, marked in zip(glyphs, reading.steps, reading.marked, strict=True)
         ],
     }
+
+
+def _measured(measures: Measures) -> dict[str, Any]:
+    """JSON knows no infinity."""
+    values = asdict(measures).items()
+    return {name: None if value is not None and math.isinf(value) else value for name, value in values}

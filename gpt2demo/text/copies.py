@@ -1,11 +1,12 @@
 """What a text shares word for word with another one: the passages of it that stand in the training text.
 
-Two texts in the same language share short pieces by chance, so only passages of some length count. Of the last
+Two texts in one language share short pieces by chance, so only passages of some length count. Of the last
 tenth of `harbour_stories.txt`, pieces of 12 characters that stand in its first nine tenths cover 49 %, of 16
-still 19 %, of 20 only 7 %: from there on copying begins to show. Every piece of that length (an n-gram of characters) is looked up in the training text by a hash, and every hit is
-compared character by character: nothing is marked that does not stand there. Longer passages are then put
-together from the end of the text to its beginning: a passage that begins here is one character longer than
-the one that begins at the next place, if the two are neighbours in the training text as well.
+still 19 %, of 20 only 7 %: from there on copying begins to show. Every piece of that length (an n-gram of
+characters) is looked up in the training text by a hash, and every hit is compared character by character:
+nothing is marked that does not stand there. Longer passages are then put together from the end of the text to
+its beginning: a passage that begins here is one character longer than the one that begins at the next place,
+if the two are neighbours in the training text as well.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ class Copies:
         return _joined([numbers[gram] for gram in grams], places, which, least)
 
     def _occurrences(self, grams: Sequence[str], least: int) -> tuple[Numbers, Numbers]:
-        """Where G different pieces of equal length stand.  → places in order (K,), number of each piece (K,)"""
+        """Where G different pieces of equal length stand.  → places in order (K,), which pieces (K,)"""
         wanted = _codes("".join(grams)).reshape(len(grams), least)  # (G, least)
         multiplier = MULTIPLIER
         while len(np.unique(hashes := _hashes(wanted, least, multiplier)[:, 0])) < len(grams):
@@ -97,7 +98,7 @@ def covered(passages: Sequence[Passage]) -> int:
 
 
 def _joined(numbers: Sequence[int], places: Numbers, which: Numbers, least: int) -> tuple[Passage, ...]:
-    """Puts pieces together: numbers[i] is the piece at place i of the text; it stands at places[which == it]."""
+    """Puts pieces together. numbers: the piece at each place of the text; it is at places[which == it]."""
     places, which = _fewer(numbers, places, which)
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(max(numbers) + 2))
@@ -148,13 +149,14 @@ def _codes(text: str) -> Codes:
 
 def _slots(hashes: Hashes) -> Hashes:
     """The upper bits of hashes, which depend on every character."""
-    return hashes >> np.uint64(64 - TABLE_BITS)
+    slots: Hashes = hashes >> np.uint64(64 - TABLE_BITS)
+    return slots
 
 
 def _hashes(codes: Codes, length: int, multiplier: int) -> Hashes:
     """A polynomial in the characters of every window of some length, modulo 2**64.  (…, N) → (…, N−length+1)
 
-    Karp and Rabin's rolling hash (1987), made by doubling: two windows side by side are one of twice the length.
+    Karp and Rabin's rolling hash (1987), made by doubling: two windows side by side are one.
     """
     part = codes.astype(np.uint64)  # hashes of windows of `size` characters
     whole, done, size = np.zeros_like(part), 0, 1  # ... and of the first `done` characters of each window

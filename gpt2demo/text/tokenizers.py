@@ -86,7 +86,7 @@ class Tokenizer:
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids that stand for no characters of their own: <|endoftext|>, or <pad>, <unk>, <bos> and <eos>."""
+        """The ids that stand for no characters of a text: <|endoftext|>, or <pad>, <unk>, <bos> and <eos>."""
         if self.kind == "word":
             return frozenset((PAD_ID, UNK_ID, BOS_ID, EOS_ID))
         return frozenset(() if self.end_id is None else (self.end_id,))

@@ -12,6 +12,7 @@ from gpt2demo.errors import LimitError, TextError
 from gpt2demo.generation.prompts import read_prompt, sampling
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
+from gpt2demo.ui import reading_part
 from gpt2demo.ui.generate_api import add_endpoint
 from gpt2demo.ui.generate_draft import Draft, Turn, begin, most_undecided, select, stopped, take, write
 from gpt2demo.ui.generate_examples import Beginnings
@@ -20,7 +21,7 @@ from gpt2demo.ui.generate_panel import clicked_alternative, panel
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
-from gpt2demo.ui.page import Page, Tab, said
+from gpt2demo.ui.page import Page, Tab, both, said
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice
 
@@ -54,7 +55,7 @@ class Settings(NamedTuple):
 
 def build(page: Page) -> Tab:
     """Lays the tab out and wires it."""
-    return GenerateTab(page).tab()
+    return both(GenerateTab(page).tab(), reading_part.build(page))
 
 
 class GenerateTab:

@@ -1,4 +1,4 @@
-"""What two texts share: exactly what a naive search finds, whatever the texts, and nothing that is not there"""
+"""What two texts share: exactly what a naive search finds, and nothing that is not there"""
 
 from __future__ import annotations
 
@@ -80,7 +80,10 @@ def test_an_example_by_hand() -> None:
     text = "Zap. There was a hedgehog. It had an umbrella. Once upon a time there!"
     found = Copies(source).passages(text)
     assert found == (Passage(start=6, end=34, place=18), Passage(start=47, end=69, place=0))
-    assert [text[p.start : p.end] for p in found] == ["here was a hedgehog. It had ", "Once upon a time there"]
+    assert [text[p.start : p.end] for p in found] == [
+        "here was a hedgehog. It had ",
+        "Once upon a time there",
+    ]
     assert covered(found) == 50
     assert Copies(source).passages(text, 23) == found[:1]
 
@@ -98,7 +101,9 @@ def test_one_character_that_differs_parts_a_passage() -> None:
     for place in range(len(source)):
         text = source[:place] + "\N{SNOWMAN}" + source[place + 1 :]
         spans = [(a, b) for a, b in [(0, place), (place + 1, len(source))] if b - a >= LEAST]
-        assert [(p.start, p.end, p.place) for p in Copies(source).passages(text)] == [(*s, s[0]) for s in spans]
+        assert [(p.start, p.end, p.place) for p in Copies(source).passages(text)] == [
+            (*s, s[0]) for s in spans
+        ]
 
 
 @pytest.mark.parametrize("least", [MIN_LEAST - 1, 1_001, 20.5, None, "20", float("nan"), True])
