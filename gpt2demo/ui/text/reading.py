@@ -5,7 +5,7 @@ from gpt2demo.generation.reading import MAX_READ_CHARACTERS, MAX_READ_TOKENS
 TITLE = "Read a text through the model's eyes"
 ABOUT = (
     "The model reads any text token by token and says before each one how likely it is to come next. The "
-    "darker a token, the more it surprised the model. Underlined twice: what could be copied, because it "
+    "stronger the colour, the more it surprised it. Underlined twice: what could be copied, because it "
     "stands word for word in the training text."
 )
 TEXT = "The text to read"
@@ -30,7 +30,7 @@ PERPLEXITY, BITS = "perplexity", "bits per character"
 RIGHT, COPIED = "guesses the next token right", "copied"
 RIGHT_UNIT, RIGHT_SHORT = "of the tokens were its first guess", "right guesses"
 PERPLEXITY_UNIT = "as unsure as between so many tokens"
-BITS_UNIT = "0: it knew all before; 8: it knew nothing"
+BITS_UNIT = "the fewer, the more of it was foretold"
 COPIED_UNIT = "of the characters, in passages of 20 or more"
 NO_NUMBER = "–"
 WHICH = "Which text"
@@ -81,7 +81,7 @@ def unknown(count: int) -> str:
 
 def compared(tokens: int, part: bool, characters: int) -> str:
     """How the two lines to compare with were measured."""
-    words = f"Measured on {tokens:,} tokens from all over each part, in pieces that are read like your text."
+    words = f"Measured on about {tokens:,} tokens from all over each part, in pieces that are read like your text."
     if part:
         words += (
             f" Only the first {characters:,} characters of its training text are here to look copies up in."
