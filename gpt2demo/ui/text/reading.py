@@ -81,7 +81,7 @@ def unknown(count: int) -> str:
 
 def compared(tokens: int, part: bool, characters: int) -> str:
     """How the two lines to compare with were measured."""
-    words = f"Measured on about {tokens:,} tokens from all over each part, in pieces that are read like your text."
+    words = f"Measured on about {tokens:,} tokens from all over each part, in pieces read like your text."
     if part:
         words += (
             f" Only the first {characters:,} characters of its training text are here to look copies up in."
