@@ -144,7 +144,7 @@ class ReadingPart:
         reading = read(
             loaded.model, loaded.tokenizer, text, self._known(loaded), least=least, guard=loaded.lock
         )
-        compared = self._compared(loaded)
+        compared = self._compared(loaded, int(least))
         return {"model": str(loaded.ref)} | to_json(reading, loaded.tokenizer, compared)
 
     def _known(self, loaded: LoadedModel) -> Learnt | None:
@@ -159,21 +159,20 @@ class ReadingPart:
 
         return self.texts.get(folder.path, make)
 
-    def _compared(self, loaded: LoadedModel) -> Comparison:
+    def _compared(self, loaded: LoadedModel, least: int = LEAST) -> Comparison:
         """The measures on training and held-out text, taken once for everybody."""
 
         def make() -> Comparison:
             known = self._known(loaded)
             if known is None:
                 return dict.fromkeys(PARTS)
+            model, tokenizer, lock = loaded.model, loaded.tokenizer, loaded.lock
             return {
-                part: compare(
-                    loaded.model, loaded.tokenizer, known, held_out=part == "held_out", guard=loaded.lock
-                )
+                part: compare(model, tokenizer, known, held_out=part == "held_out", least=least, guard=lock)
                 for part in PARTS
             }
 
-        return self.comparisons.get(loaded.ref, make)
+        return self.comparisons.get((loaded.ref, least), make)
 
     def _read(self, loaded: LoadedModel, text: object) -> Reading:
         return read(loaded.model, loaded.tokenizer, text, self._known(loaded), guard=loaded.lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ LEARNT = " ".join(f"Learnt line {i} of bears and bells, Bär." for i in range(90
 HELD = " ".join(f"Held out {i}: nobody saw this line ever." for i in range(9))
 
 
-def folder(tmp_path: Path, kind: str = "bpe", batches: str = "packed", joint: str = "\n") -> RunFolder:
+def folder(tmp_path: Path, kind: str = "bpe", batches: str = "packed", frequency: int = 1) -> RunFolder:
     """A run whose last tenth is nothing like the rest."""
-    text = LEARNT + joint + HELD
+    text = LEARNT + "\n" + HELD
     if batches == "padded":
         text = text.replace(". ", ".\n\n")
     corpus = Corpus((document_from_text("bears.txt", text),))
-    tokenizer = train_tokenizer(kind, corpus.texts, 400, min_frequency=1 if kind == "word" else 2)
+    tokenizer = train_tokenizer(kind, corpus.texts, 400, min_frequency=frequency if kind == "word" else 2)
     shape = GPT2Config(vocab_size=tokenizer.vocab_size, n_positions=32, n_embd=16, n_layer=1, n_head=2)
     training = recipe("adamw", shape, steps=3, batch_size=2, threads=1, batches=batches)
     plan = RunPlan(
@@ -88,6 +89,24 @@ def test_unknown_words_are_no_copies_of_each_other(tmp_path: Path) -> None:
     assert spell(tokenizer, ids, unknown="\ufdd0") != spell(tokenizer, ids, unknown="\ufdd1")
     found = reading_of(run, text)
     assert found.unknown == 8 and found.copied == 0 and found.measures.bits_per_character is None
+
+
+def test_no_passage_goes_across_an_unknown_word(tmp_path: Path) -> None:
+    run = folder(tmp_path, "word", frequency=2)  # the numbers of the lines are unknown words now
+    found = reading_of(run, "bears and bells, bär. Learnt line dragon of bears and bells, bär.")
+    assert found.unknown == 1 and found.passages is not None
+    texts = [found.spelled[p.start : p.end].strip() for p in found.passages]
+    assert texts == ["bears and bells, bär. learnt line", "of bears and bells, bär."]
+    assert [i for i, marked in enumerate(found.marked) if not marked] == [found.ids.index(1)]
+
+
+def test_no_passage_goes_across_two_pieces(tmp_path: Path) -> None:
+    run = folder(tmp_path)
+    halves = ("Learnt line 3 of", " bears and bells")
+    known = replace(learnt(run), held_out=halves)
+    assert known.copies.passages("".join(halves)) and not any(map(known.copies.passages, halves))
+    found = compare(GPT2(run.config(), seed=1).eval(), run.tokenizer(), known, held_out=True)
+    assert found and found.copied == 0
 
 
 def test_what_a_text_is_compared_to(tmp_path: Path) -> None:

@@ -218,6 +218,8 @@ def test_programs_get_the_same_numbers(client: Client, part: ReadingPart) -> Non
     said = client.predict(text=COPIED, api_name="/read_text")
     assert said == json.loads(json.dumps(part.read_text(COPIED)))
     assert said["model"] == "starter@30" and said["copied"] == 1 and said["longest_copy"] == COPIED
+    rare = client.predict(text=COPIED, least=1_000, api_name="/read_text")
+    assert rare["copied"] == 0 and rare["compared"]["held_out"]["copied"] == 0
     assert said["compared"]["training"]["copied"] == 1 and len(said["by_token"]) == len(COPIED)
 
 
