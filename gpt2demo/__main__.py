@@ -1,10 +1,10 @@
-"""The command line: python -m gpt2demo train | find-rate | generate | inspect | heads | anatomy | …"""
+"""The command line: python -m gpt2demo train | find-rate | generate | read | inspect | heads | …"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from gpt2demo.commands import anatomy, exchange, find_rate, look, train
+from gpt2demo.commands import anatomy, exchange, find_rate, look, read, train
 from gpt2demo.errors import UserError
 
 
@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_train(commands.add_parser("train", help="train a model on a text, or continue a run"))
     find_rate.add_find_rate(commands.add_parser("find-rate", help="try out learning rates for a run"))
     look.add_generate(commands.add_parser("generate", help="let a model write"))
+    read.add_read(commands.add_parser("read", help="read a text through a model's eyes"))
     look.add_inspect(commands.add_parser("inspect", help="save what a model computes for a text"))
     look.add_heads(commands.add_parser("heads", help="measure what each attention head does"))
     anatomy.add_anatomy(commands.add_parser("anatomy", help="what a size is made of, and what it costs"))

@@ -1,6 +1,7 @@
 """The command line does what the README says, and tells mistakes in sentences."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -292,3 +293,47 @@ def test_help_reads_well(capsys):
         with pytest.raises(SystemExit):
             main(words)
     assert "--minutes" in capsys.readouterr().out
+
+
+def test_read_says_how_surprising_a_text_is_and_what_was_copied(run, tmp_path, capsys):
+    file = tmp_path / "read.txt"
+    file.write_text("The fox sat by the sea. The sea and the owl.", encoding="utf-8")
+    assert main(["read", str(run), "--text-file", str(file)]) == 0
+    head, own, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[-3:] == ["bits/char", "right", "copied"] and own.startswith("this text")
+    assert lines[0].startswith("training") and lines[0].endswith("100.0%") and lines[1].startswith("held-out")
+    assert lines[2].startswith("copied, ") and "'The fox sat by the sea. The " in lines[2]
+    assert main(["read", str(run), "--text-file", str(file), "--json", "--least", "8", "--step", "10"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["characters"] == 44 and said["step"] == 10 and 0 < said["copied"] <= 1
+    assert said["compared"]["held_out"]["tokens"] > 100 and len(said["by_token"]) == said["tokens"]
+    numbers = f"{said['bits_per_character']:.3f}"
+    assert numbers in own
+    (run.parent / "bare").mkdir(exist_ok=True)
+    bare = shutil.copytree(run, run.parent / "bare" / "run", dirs_exist_ok=True)
+    (bare / "corpus.json").unlink()
+    assert main(["read", str(bare), "--text-file", str(file)]) == 0
+    assert "held-out      is not here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        (b"", "", "empty|no text"),
+        (b"\xe4", "", "UTF-8|encoding|not text"),
+        (b"The sea. " * 120_000, "", "1,080,000 characters"),
+        (b"x" * (50 * 2**20), "", "At most 12 MB"),
+        (None, "", "cannot be read"),
+        (b"The sea was still.", "--least 3", "length of a passage is 3"),
+        (b"The sea was still.", "--step 7", "step 7"),
+    ],
+    ids=["empty", "odd-byte", "1MB", "50MB", "missing", "least", "step"],
+)
+def test_read_refuses_in_sentences(run, tmp_path, capsys, content, more, said):
+    file = tmp_path / "read.txt"
+    if content is not None:
+        file.write_bytes(content)
+    assert main(["read", str(run), "--text-file", str(file), *more.split()]) == 2
+    assert re.search(said, capsys.readouterr().err)
+    assert main(["read", str(tmp_path), "--text-file", str(file)]) == 2
+    assert "no run" in capsys.readouterr().err

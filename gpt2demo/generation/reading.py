@@ -13,8 +13,10 @@ from gpt2demo.generation.records import TokenStep, check_finite, describe
 from gpt2demo.generation.writing import Guard
 from gpt2demo.model.gpt2 import check_ids
 from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.text.tokenizers import Tokenizer
 
 MAX_READ_TOKENS = 4_096
+MAX_READ_CHARACTERS = 20_000
 ROWS = 64  # positions scored at once: a whole context of GPT-2's logits would fill hundreds of megabytes
 
 
@@ -25,6 +27,38 @@ class Perplexity:
     tokens: int
     nats: float  # mean of −logprob
     perplexity: float  # e**nats: the model was as unsure as between so many equally likely tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """How well a model foretold the tokens of a text."""
+
+    tokens: int  # that were scored
+    characters: int  # that these tokens stand for
+    perplexity: float  # the model was as unsure as between so many equally likely tokens
+    bits_per_character: float | None  # None where no token stands for any character
+    accuracy: float  # share of the tokens that were the model's first guess
+
+
+def readable(text: object) -> str:
+    """A text that somebody wants to have read, with plain newlines, as texts for training have them.
+
+    Raises TextError for what is no text or empty, LimitError beyond 20,000 characters.
+    """
+    if not isinstance(text, str):
+        kind = "not given" if text is None else f"{type(text).__name__}, not text"
+        raise TextError(f"The text to read is {kind}.", "It must be text.", "Paste a few sentences.")
+    if not text:
+        raise TextError(
+            "There is no text to read.", "At least one character is needed.", "Paste a few sentences."
+        )
+    if len(text) > MAX_READ_CHARACTERS:
+        raise LimitError(
+            f"The text to read has {len(text):,} characters.",
+            f"At most {MAX_READ_CHARACTERS:,} can be read at once.",
+            "Give a shorter part of it.",
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text(
@@ -72,6 +106,30 @@ def perplexity(steps: Sequence[TokenStep]) -> Perplexity:
     """The average surprise of tokens that were read or written."""
     nats = -math.fsum(step.logprob for step in steps) / len(steps)
     return Perplexity(tokens=len(steps), nats=nats, perplexity=math.exp(nats) if nats < 700 else math.inf)
+
+
+def measures(steps: Sequence[TokenStep], tokenizer: Tokenizer) -> Measures:
+    """What the surprise at a text comes to, also per character, so that tokenizers can be compared.
+
+    Bits per character are the bits of all scored tokens, divided by the characters that these tokens stand
+    for. So a first token that nothing stood before counts in neither; nor does a special token, which stands
+    for no characters, or for a word that nobody knows (<unk>). A word counts with the space before it.
+    """
+    spelled = [step for step in steps if step.id not in tokenizer.special_ids]
+    characters = sum(map(characters_begun, (tokenizer.token_bytes(step.id) for step in spelled)))
+    bits = -math.fsum(step.logprob for step in spelled) / math.log(2)
+    return Measures(
+        tokens=len(steps),
+        characters=characters,
+        perplexity=perplexity(steps).perplexity,
+        bits_per_character=bits / characters if characters else None,
+        accuracy=sum(step.rank == 1 for step in steps) / len(steps),
+    )
+
+
+def characters_begun(data: bytes) -> int:
+    """How many characters begin in a part of a UTF-8 text: one of several tokens counts with the first."""
+    return sum(byte & 0xC0 != 0x80 for byte in data)
 
 
 def _windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:

@@ -85,6 +85,13 @@ class Tokenizer:
         return UNK_ID if self.kind == "word" else None
 
     @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids that stand for no characters of a text: <|endoftext|>, or <pad>, <unk>, <bos> and <eos>."""
+        if self.kind == "word":
+            return frozenset((PAD_ID, UNK_ID, BOS_ID, EOS_ID))
+        return frozenset(() if self.end_id is None else (self.end_id,))
+
+    @property
     def pad_id(self) -> int:
         """What fills a row behind its last token. Only words have a <pad>; the others repeat their end.
 

@@ -168,6 +168,14 @@ class RunFolder:
             raise self._foreign("corpus.json", error) from error
         return Corpus(tuple(documents))
 
+    def held_out(self) -> str:
+        """Text from the held-out part that was kept by itself; "" where there is none.
+
+        The starter's folder has some, as its corpus is only the beginning of what it was trained on.
+        """
+        path = self.path / "held_out.txt"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
     def tokenizer(self) -> Tokenizer:
         """The run's own tokenizer."""
         return Tokenizer.load(self.path / "tokenizer.json")

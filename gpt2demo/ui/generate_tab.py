@@ -11,6 +11,7 @@ from gpt2demo.errors import TextError
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
+from gpt2demo.ui import reading_part
 from gpt2demo.ui.generate_api import add_endpoint
 from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, stopped, take
 from gpt2demo.ui.generate_examples import Beginnings
@@ -23,7 +24,7 @@ from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
-from gpt2demo.ui.page import Page, Tab
+from gpt2demo.ui.page import Page, Tab, both
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice, pieces
 
@@ -35,7 +36,7 @@ Updates = Iterator[tuple[Any, ...]]
 
 def build(page: Page) -> Tab:
     """Lays the tab out and wires it."""
-    return GenerateTab(page).tab()
+    return both(GenerateTab(page).tab(), reading_part.build(page))
 
 
 class GenerateTab:

@@ -56,3 +56,22 @@ class Tab:
     inputs: Sequence[Component]
     outputs: Sequence[Component]
     changes: Sequence[Dependency] = ()
+
+
+def both(first: Tab, second: Tab) -> Tab:
+    """Two parts of one tab, shown together."""
+
+    def refresh(*values: Any) -> tuple[Any, ...]:
+        cut = len(first.inputs)
+        return (*_several(first.refresh(*values[:cut])), *_several(second.refresh(*values[cut:])))
+
+    return Tab(
+        refresh=refresh,
+        inputs=[*first.inputs, *second.inputs],
+        outputs=[*first.outputs, *second.outputs],
+        changes=[*first.changes, *second.changes],
+    )
+
+
+def _several(shown: Any) -> tuple[Any, ...]:
+    return shown if isinstance(shown, tuple) else (shown,)

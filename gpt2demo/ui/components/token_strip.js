@@ -48,6 +48,7 @@
     const parts = [`token ${i}: ${record.t}`];
     if (record.p !== undefined && record.p !== null) parts.push(GD.percent(record.p), `rank ${record.r ?? "?"}`);
     if (record.prompt) parts.push("prompt");
+    if (record.m) parts.push(record.m);
     return parts.join(", ");
   }
 
@@ -56,6 +57,7 @@
     const span = GD.el("span", { class: record.prompt ? "gd-token gd-prompt" : "gd-token", role: "option",
       "aria-label": describe(record, i), "aria-selected": "false", tabindex: i === 0 ? "0" : "-1", "data-i": String(i) });
     write(span, record);
+    if (record.m) span.classList.add("gd-marked");
     if (Number.isFinite(record.s)) {
       span.style.setProperty("--s", String(Math.min(1, Math.max(0, record.s))));
       span.classList.add("gd-tinted");
@@ -131,6 +133,7 @@
     if (Number.isFinite(k.h)) facts.append(...fact("undecidedness (entropy)", `${k.h.toFixed(2)} bits`));
     if (k.b) facts.append(...fact("bytes", k.b));
     node.append(facts);
+    if (k.m) node.append(GD.el("p", {}, GD.el("span", { class: "gd-marked", text: k.m })));
     if (!k.a?.length) return;
     const table = GD.el("div", { class: "gd-tip-bars" });
     const top = Math.max(...k.a.map((pair) => pair[1]), 1e-9);

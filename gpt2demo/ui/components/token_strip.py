@@ -21,9 +21,11 @@ def token_line(
     tint: float | None = None,
     alternatives: Sequence[tuple[str, float]] = (),
     prompt: bool = False,
+    mark: str = "",
 ) -> str:
     """One token as a line of NDJSON: `glyph` is how it is drawn, `raw` its text in "flow" (default: glyph),
-    `data` its exact bytes, `rank` 1 for the most likely, `tint` 0..1 how surprising it is."""
+    `data` its exact bytes, `rank` 1 for the most likely, `tint` 0..1 how surprising it is, `mark` why it is
+    underlined twice."""
     record: dict[str, Any] = {"t": glyph}
     if raw is not None:
         record["raw"] = raw
@@ -35,6 +37,8 @@ def token_line(
         record["a"] = [[text, round(share, 6)] for text, share in alternatives]
     if prompt:
         record["prompt"] = True
+    if mark:
+        record["m"] = mark
     return json.dumps(record) + "\n"
 
 
