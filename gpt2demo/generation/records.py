@@ -110,7 +110,7 @@ def _choose(
 ) -> list[TokenStep]:
     known = [one for one in seen if one is not None]
     found = distribution(logits, config, torch.stack(known) if known else None)
-    return describe(logits, draw(found.logprobs, lucks), found, indices)
+    return describe(logits, draw(found.probabilities, lucks), found, indices)
 
 
 @torch.inference_mode()
@@ -151,7 +151,7 @@ def describe(
         logprobs,
         found.scaled.gather(-1, best) if found else scores,
         cut,
-        found.logprobs.gather(-1, best) if found else logprobs,
+        found.probabilities.gather(-1, best).log() if found else logprobs,
     )
     cuts = count_cuts(stages, len(logits))
     entropies = (least - below)[:, 0].tolist()

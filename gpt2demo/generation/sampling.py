@@ -93,17 +93,12 @@ class Distribution:
 
     scaled: Tensor  # (..., V) float64, logits after repetition penalty and temperature, before any cut
     stages: tuple[Stage, ...]  # the rules that cut, in order
-    logprobs: Tensor  # (..., V) float64, natural log of the chances among the kept; −∞ where cut
+    probabilities: Tensor  # (..., V) float64, the chances among the kept; they sum to 1, 0 where cut
 
     @property
     def kept(self) -> Tensor:
         """(..., V) bool, False where a rule cut the token."""
-        return self.logprobs > -math.inf
-
-    @property
-    def probabilities(self) -> Tensor:
-        """The chances themselves; they sum to 1."""
-        return self.logprobs.exp()
+        return (self.stages[-1].logits if self.stages else self.scaled) > -math.inf
 
     def cut_by(self, *place: int) -> str:
         """The rule that cut the token at this place; "" where it stays."""
@@ -196,7 +191,7 @@ def distribution(logits: Tensor, config: SamplingConfig, seen: Tensor | None = N
         stages.append(Stage("top-p", left := top_p_filter(left, config.top_p)))
     if config.min_p is not None:
         stages.append(Stage("min-p", left := min_p_filter(left, config.min_p)))
-    return Distribution(scaled, tuple(stages), left.log_softmax(dim=-1))
+    return Distribution(scaled, tuple(stages), left.softmax(dim=-1))
 
 
 def luck(generator: torch.Generator) -> float:
@@ -204,12 +199,12 @@ def luck(generator: torch.Generator) -> float:
     return float(torch.rand((), dtype=torch.float64, generator=generator))
 
 
-def draw(logprobs: Tensor, lucks: Sequence[float]) -> Tensor:
-    """Draws one token of each row, with the chances that its log-probabilities stand for.  (B, V) → (B,) ids
+def draw(probabilities: Tensor, lucks: Sequence[float]) -> Tensor:
+    """Draws one token of each row with these chances.  (B, V) → (B,) ids
 
     The chances lie side by side on a line from 0 to 1, and luck points at one of them (inverse transform).
     """
-    line = logprobs.exp().cumsum(dim=-1)  # (B, V)
+    line = probabilities.cumsum(dim=-1)  # (B, V)
     points = torch.tensor(lucks, dtype=line.dtype)[:, None] * line[:, -1:]
     found = torch.searchsorted(line, points, right=True)
     last = torch.searchsorted(
@@ -220,4 +215,4 @@ def draw(logprobs: Tensor, lucks: Sequence[float]) -> Tensor:
 
 def sample(logits: Tensor, generator: torch.Generator) -> int:
     """Draws one token id, each with the chance that its logit stands for.  (V,) → id"""
-    return int(draw(logits.double().log_softmax(dim=-1)[None], [luck(generator)]))
+    return int(draw(logits.double().softmax(dim=-1)[None], [luck(generator)]))

@@ -70,20 +70,27 @@ def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
     made = copy.deepcopy(model).eval().requires_grad_(False)
     if precision == "bf16":
         made = made.bfloat16()
+    for name, module in list(made.named_modules()):
+        if isinstance(module, nn.Dropout):  # which does nothing here, and takes its time for it
+            _put(made, name, nn.Identity())
     if made.device.type != "cpu":
         return made
     able = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     gates = {module.gate for module in made.modules() if isinstance(module, Router)}
     linears = [(n, m) for n, m in made.named_modules() if isinstance(m, nn.Linear) and m not in gates]
     for name, linear in linears:
-        above, _, own = name.rpartition(".")
         if precision == "int8":
-            setattr(made.get_submodule(above), own, PackedInt8Linear(linear))
+            _put(made, name, PackedInt8Linear(linear))
         elif linear.weight.numel() >= WORTH_PACKING and able:
-            setattr(made.get_submodule(above), own, PackedLinear(linear))
+            _put(made, name, PackedLinear(linear))
     if precision == "int8":
         made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]
     return made
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    above, _, own = name.rpartition(".")
+    setattr(model.get_submodule(above), own, module)
 
 
 def weight_bytes(model: nn.Module) -> int:

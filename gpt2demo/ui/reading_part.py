@@ -38,9 +38,7 @@ class ReadingPart:
         self.examples: Memo[Reading] = Memo(READINGS_KEPT)
         self.page = page
         self.seen = gr.State({})
-        self.due = gr.State(
-            ""
-        )  # the model that shall be shown: what follows runs apart from the tab's refresh
+        self.due = gr.State("")  # the model that shall be shown: it is read apart from the tab's refresh
         self._layout()
         self.outputs = [self.text, self.strip, self.copies, self.numbers, self.seen]
         self._wire(page)

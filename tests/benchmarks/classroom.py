@@ -131,7 +131,7 @@ async def _visitor(client, address, heard, until, tokens, number):
                 found = re.search(r"([\d,]+) tokens?", message[1])
                 if written:
                     longest = max(longest, now - last)
-                elif message[0]:
+                elif any(message[0]):
                     heard.first.append(now - began)
                 if found:
                     written = int(found[1].replace(",", ""))

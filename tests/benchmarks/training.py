@@ -119,6 +119,7 @@ def _options(arguments):
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0, help="of `sixty`")
     parser.add_argument("--mini-minutes", type=float, default=10.0)
+    parser.add_argument("--mini-parts", nargs="+", type=float, default=[3, 2.5, 2, 1.5, 1], metavar="N")
     parser.add_argument("--ten-minutes", type=float, default=10.0)
     options = parser.parse_args(arguments)
     known = Path(options.text[0]).name == "tinyshakespeare.txt" and options.tokenizer == "char"
@@ -190,7 +191,7 @@ def _profile(race, options):
 def _mini(race, options):
     minutes = options.mini_minutes
     documented = race.run("mini", {}, DOCUMENTED, minutes=minutes)
-    for part in (3, 2.5, 2, 1.5, 1):
+    for part in options.mini_parts:  # the shortest first
         ours = race.run("mini", {}, OURS, minutes=minutes / part)
         if ours.val_loss <= documented.val_loss:
             break

@@ -129,9 +129,9 @@ def test_every_distribution_sums_to_one(values, temperature, top_k, top_p):
 def test_the_order_is_temperature_then_top_k_then_top_p():
     logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
     # Of the best two, 0.4 is 57 %: top-p 0.5 keeps one. Without top-k first, 0.4 alone would not reach 0.5.
-    assert kept(distribution(logits, SamplingConfig(temperature=1, top_k=2, top_p=0.5)).logprobs) == [0]
+    assert kept(distribution(logits, SamplingConfig(temperature=1, top_k=2, top_p=0.5)).probabilities.log()) == [0]
     # At temperature 0.5 the squares count: 0.16 of 0.30 is 53 %. Without temperature first, two would stay.
-    assert kept(distribution(logits, SamplingConfig(temperature=0.5, top_p=0.5)).logprobs) == [0]
+    assert kept(distribution(logits, SamplingConfig(temperature=0.5, top_p=0.5)).probabilities.log()) == [0]
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
@@ -182,11 +182,11 @@ def test_the_penalty_comes_first_and_min_p_last():
     seen = torch.tensor([True, False, False, False])
     # With the penalty first, token 1 is the likeliest (3 against 2), and the only one of the best 1.
     config = SamplingConfig(temperature=1, top_k=1, repetition_penalty=2)
-    assert kept(distribution(logits, config, seen).logprobs) == [1]
+    assert kept(distribution(logits, config, seen).probabilities.log()) == [1]
     # Of 0.4 and 0.3, top-p leaves 0.4 alone if min-p comes after it, or else 0.9 of the rest would need both.
     found = distribution(logits, SamplingConfig(temperature=1, top_p=0.5, min_p=0.01))
     assert [stage.rule for stage in found.stages] == ["top-p", "min-p"]
-    assert kept(found.logprobs) == [0]
+    assert kept(found.probabilities.log()) == [0]
 
 
 def test_each_cut_is_said_by_the_first_rule_that_made_it():
@@ -215,9 +215,9 @@ def test_200_000_draws_have_the_exact_chances(rules):
     found = distribution(logits, SamplingConfig(**{"temperature": 1.0} | rules), seen)
     generator = torch.Generator().manual_seed(11)
     lucks = torch.rand(200_000, dtype=torch.float64, generator=generator).tolist()
-    drawn = draw(found.logprobs.expand(1, -1), lucks[:1])
+    drawn = draw(found.probabilities.expand(1, -1), lucks[:1])
     assert drawn.shape == (1,)
-    rows = found.logprobs.expand(1_000, -1)
+    rows = found.probabilities.expand(1_000, -1)
     counts = torch.zeros(64)
     for start in range(0, 200_000, 1_000):
         counts += torch.bincount(draw(rows, lucks[start : start + 1_000]), minlength=64)
@@ -232,10 +232,10 @@ def test_200_000_draws_have_the_exact_chances(rules):
 
 
 def test_luck_at_either_end_of_the_line_draws_a_token_that_is_there():
-    logprobs = torch.tensor([[CUT, math.log(0.5), CUT, math.log(0.5), CUT]], dtype=torch.float64)
-    assert draw(logprobs, [0.0]).tolist() == [1]
-    assert draw(logprobs, [math.nextafter(1, 0)]).tolist() == [3]
-    third = torch.full((1, 3), math.log(1 / 3), dtype=torch.float64)  # which do not add up to exactly 1
+    halves = torch.tensor([[0, 0.5, 0, 0.5, 0]], dtype=torch.float64)
+    assert draw(halves, [0.0]).tolist() == [1]
+    assert draw(halves, [math.nextafter(1, 0)]).tolist() == [3]
+    third = torch.full((1, 3), 0.3333, dtype=torch.float64)  # which do not add up to exactly 1
     assert draw(third, [math.nextafter(1, 0)]).tolist() == [2]
 
 
@@ -273,7 +273,7 @@ def test_the_draw_is_fair():
     generator = torch.Generator().manual_seed(5)
     counts = torch.zeros(5)
     for _ in range(4000):
-        counts[sample(chosen.logprobs, generator)] += 1
+        counts[sample(chosen.probabilities.log(), generator)] += 1
     assert counts[~chosen.kept].sum() == 0
     expected = 4000 * chosen.probabilities[chosen.kept].numpy()
     assert chisquare(counts[chosen.kept].numpy(), expected).pvalue > 0.01
