@@ -177,8 +177,9 @@ def test_what_stands_in_a_text_is_never_html() -> None:
 def test_the_tab_shows_both_parts_and_waits_only_for_the_first(services: Services) -> None:
     with blocks():
         tab = generate_tab.build(make_page(services))
-    shown = tab.refresh("starter", "", [], 0.8, 0, 1, 5, 7, "starter")
-    assert len(shown) == len(tab.outputs) and len(tab.inputs) == 9 and shown[-1] == "starter 30"
+    settings = (0.8, 0, 1, 0, 1, 5, 7, "", "fp32", 1)
+    shown = tab.refresh("starter", "", [], None, frozenset(), *settings, "starter")
+    assert len(shown) == len(tab.outputs) and len(tab.inputs) == 16 and shown[-1] == "starter 30"
 
 
 # for programs
