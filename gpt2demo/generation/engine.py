@@ -64,6 +64,11 @@ class Stream:
         return self._engine.ahead(self)
 
     @property
+    def company(self) -> int:
+        """About how many texts are being written by the same engine now, this one counted."""
+        return self._engine.company
+
+    @property
     def ended(self) -> bool:
         """True when no token will come any more, apart from those that can be taken at once."""
         return self._ended.is_set()
@@ -107,7 +112,8 @@ class Stream:
         self._new.append(Written(step, logits.clone().numpy() if self._with_logits else None))
         if step.end:
             self._ended.set()
-        self._begun.set()
+        if not self._begun.is_set():
+            self._begun.set()
 
     def _end(self, error: BaseException | None = None) -> None:
         if not self.ended:
@@ -140,8 +146,9 @@ class _Desk:
     reading: _Reading | None = None
 
     def __len__(self) -> int:
-        reading = sum(map(len, self.reading.streams)) if self.reading else 0
-        return len(self.streams) + len(self.unread) + reading
+        reading = self.reading  # asked once: others may look while the engine's thread works
+        being_read = sum(map(len, reading.streams)) if reading else 0
+        return len(self.streams) + len(self.unread) + being_read
 
 
 class Engine:
@@ -197,6 +204,11 @@ class Engine:
             self._changed.notify()
         if thread is not None:
             thread.join()
+
+    @property
+    def company(self) -> int:
+        """About how many texts are being written now."""
+        return len(self._desk)
 
     def ahead(self, stream: Stream) -> int:
         """How many texts wait before this one."""

@@ -15,7 +15,9 @@ from gpt2demo.ui.components import status_line
 from gpt2demo.ui.generate_draft import Draft, added, ended, facts_line, flow_after, step_line
 from gpt2demo.ui.text import generate as words
 
-YIELD_SECONDS = 0.14  # so seldom each visitor gets what is new
+YIELD_SECONDS = 0.14  # so seldom each visitor gets what is new ...
+CROWD = 10  # ... and more seldom where more than so many write: messages cost the server as much as tokens
+SELDOM_SECONDS = 0.5
 WAITING_SECONDS = 0.5  # and while the text waits for its turn
 LOOK_SECONDS = 1.0  # so often is looked whether the model still exists
 SPEED_TOKENS = 5  # of fewer no speed is told
@@ -78,7 +80,8 @@ def _taken(streams: Sequence[Stream], there: Callable[[], object]) -> Generator[
     while going:
         new: list[tuple[Written, ...]] = [()] * len(streams)
         problems: list[UserError | None] = [None] * len(streams)
-        pause = WAITING_SECONDS if ahead else YIELD_SECONDS
+        crowded = min(SELDOM_SECONDS, YIELD_SECONDS * max(1.0, streams[0].company / CROWD))
+        pause = WAITING_SECONDS if ahead else crowded
         for i in list(going):
             was_ended = streams[i].ended  # asked first: then nothing comes after what is taken
             try:
