@@ -129,7 +129,9 @@ def test_every_distribution_sums_to_one(values, temperature, top_k, top_p):
 def test_the_order_is_temperature_then_top_k_then_top_p():
     logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
     # Of the best two, 0.4 is 57 %: top-p 0.5 keeps one. Without top-k first, 0.4 alone would not reach 0.5.
-    assert kept(distribution(logits, SamplingConfig(temperature=1, top_k=2, top_p=0.5)).probabilities.log()) == [0]
+    assert kept(
+        distribution(logits, SamplingConfig(temperature=1, top_k=2, top_p=0.5)).probabilities.log()
+    ) == [0]
     # At temperature 0.5 the squares count: 0.16 of 0.30 is 53 %. Without temperature first, two would stay.
     assert kept(distribution(logits, SamplingConfig(temperature=0.5, top_p=0.5)).probabilities.log()) == [0]
 
