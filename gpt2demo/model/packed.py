@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gpt2demo.errors import check_choice
+from gpt2demo.model.flat import FlatGPT2
+from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.mlp import Router
 from gpt2demo.model.quantized import Int8Table, quantize
@@ -85,6 +87,8 @@ def packed(model: LanguageModel, precision: str = "fp32") -> LanguageModel:
             _put(made, name, PackedLinear(linear))
     if precision == "int8":
         made.wte = Int8Table(made.wte.weight)  # type: ignore[assignment]
+    if isinstance(made, GPT2) and FlatGPT2.suits(made):
+        return FlatGPT2(made)
     return made
 
 

@@ -5,6 +5,7 @@ import torch
 
 from gpt2demo.model import packed as packing
 from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.flat import FlatGPT2
 from gpt2demo.model.gpt2 import GPT2
 from gpt2demo.model.packed import PackedInt8Linear, PackedLinear, packed, weight_bytes
 from gpt2demo.model.quantized import quantized
@@ -59,3 +60,36 @@ def test_the_bytes_are_those_of_the_numbers(monkeypatch):
     assert weight_bytes(packed(model)) == whole
     assert weight_bytes(packed(model, "bf16")) == whole / 2
     assert 0.25 < weight_bytes(packed(model, "int8")) / whole < 0.35
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"bias": False}, {"tie_word_embeddings": False, "lm_head_bias": True}, {"positions": "sinusoidal"}],
+    ids=str,
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@torch.inference_mode()
+def test_the_flat_step_gives_the_same_numbers_bit_for_bit(variant, precision):
+    made = packed(some_model(**variant), precision)
+    assert isinstance(made, FlatGPT2)
+    read = made.new_cache(3)
+    made(torch.arange(24).view(3, 8), read)
+    caches = [made.new_batch_cache(3), made.new_batch_cache(3)]
+    for cache in caches:
+        for row, length in enumerate((8, 5, 7)):
+            cache.join(read, row, length)
+    ids = torch.tensor([[3], [1], [4]])
+    for _ in range(4):
+        flat, plain = made.next_logits(ids, caches[0]), made.model.next_logits(ids, caches[1])
+        assert torch.equal(flat, plain)
+    one = [made.new_cache(), made.new_cache()]
+    for id_ in range(6):
+        ids = torch.tensor([[id_]])
+        assert torch.equal(made.next_logits(ids, one[0]), made.model.next_logits(ids, one[1]))
+
+
+@pytest.mark.parametrize(
+    "variant", [{"norm": "post"}, {"positions": "rotary"}, {"n_experts": 2}, {"attention": "local"}], ids=str
+)
+def test_what_is_built_otherwise_goes_through_its_modules(variant):
+    assert not FlatGPT2.suits(some_model(**variant))
