@@ -43,6 +43,7 @@ class FlatGPT2(LanguageModel):
         self._layers = [Layer(*(_numbers(block.get_submodule(part)) for part in PARTS)) for block in model.h]
         self._tables = (model.wte.weight, model.wpe.weight)
         self._ends = (_numbers(model.ln_f), _numbers(model.lm_head))
+        self.eval()
 
     @staticmethod
     def suits(model: LanguageModel) -> bool:
