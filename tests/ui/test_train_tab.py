@@ -201,7 +201,7 @@ def test_the_knobs_change_what_the_run_needs(same_tab: TrainTab) -> None:
 def test_an_empty_field_is_the_recipes(same_tab: TrainTab) -> None:
     plan = same_tab.form_part.planner.plan
     usual = plan(Form.of(values())).run.training
-    assert (usual.decay, usual.warmup, usual.weight_decay, usual.accumulation) == ("linear", 0.03, 0.0, 1)
+    assert (usual.decay, usual.warmup, usual.weight_decay, usual.accumulation) == ("linear", 0.03, 0.1, 1)
     chosen = plan(
         Form.of(
             values(
