@@ -97,8 +97,9 @@ class LoadedModel:
         """
         with self._making:
             if precision not in self._engines:
-                small = count_parameters(self.config) < ONE_THREAD
-                self._engines[precision] = Engine(packed(self.model, precision), threads=1 if small else None)
+                # whole numbers are multiplied so fast that sharing a product out costs more than it brings
+                alone = precision == "int8" or count_parameters(self.config) < ONE_THREAD
+                self._engines[precision] = Engine(packed(self.model, precision), threads=1 if alone else None)
             return self._engines[precision]
 
 
