@@ -175,10 +175,15 @@ def notes(draft: Draft) -> list[str]:
     return found
 
 
-def step_line(tokenizer: Tokenizer, step: TokenStep, flow: Flow) -> str:
-    """A written token as a line of the strip."""
+def step_line(
+    tokenizer: Tokenizer, step: TokenStep, flow: Flow, *, mark: str = "", others: int = HOVER_ALTERNATIVES
+) -> str:
+    """A token that was written or read as a line of the strip.
+
+    mark: what is said of one that stands out. others: how many alternatives are told.
+    """
     data = tokenizer.token_bytes(step.id)
-    top = step.top[:HOVER_ALTERNATIVES]
+    top = step.top[:others]
     return token_line(
         display_token(data, 60),
         raw=flow.add(data),
@@ -188,6 +193,7 @@ def step_line(tokenizer: Tokenizer, step: TokenStep, flow: Flow) -> str:
         entropy_bits=step.entropy / math.log(2),
         tint=min(1.0, -step.logprob / math.log(2) / SURPRISE_BITS),
         alternatives=[(display_token(tokenizer.token_bytes(a.id), 24), math.exp(a.logprob)) for a in top],
+        mark=mark,
     )
 
 

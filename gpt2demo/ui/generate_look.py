@@ -43,9 +43,8 @@ class Look:
         """A text is to stay when others are written, or need not any more."""
         column = said(event, "column")
         draft = _text_at(sheet, column)
-        pins = pins & {
-            text.key for text in (sheet.drafts if sheet else ())
-        }  # those of texts that are gone are forgotten
+        there = {text.key for text in (sheet.drafts if sheet else ())}
+        pins = pins & there  # those of texts that are gone are forgotten
         return pins | {draft.key} if said(event, "pinned") is True else pins - {draft.key}
 
     @guarded

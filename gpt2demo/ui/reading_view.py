@@ -8,13 +8,13 @@ from gpt2demo.generation.reading import Measures
 from gpt2demo.runs.models import LoadedModel
 from gpt2demo.runs.reading import Compared, Learnt, Reading
 from gpt2demo.text.display import display_token
-from gpt2demo.ui.components import status_line, strip_value, token_line
+from gpt2demo.ui.components import status_line, strip_value
 from gpt2demo.ui.escape import Safe, join, tag
-from gpt2demo.ui.generate_draft import SURPRISE_BITS, Flow
+from gpt2demo.ui.generate_draft import Flow, step_line
 from gpt2demo.ui.text import reading as words
 from gpt2demo.ui.theme import hint, stats
 
-HOVER_ALTERNATIVES = 5
+HOVER_ALTERNATIVES = 5  # a text that is read is longer than one that is written
 
 Comparison = Mapping[str, Compared | None]  # under "training" and "held_out"
 
@@ -29,21 +29,10 @@ def strip(loaded: LoadedModel, reading: Reading) -> str:
 
 
 def _tokens(loaded: LoadedModel, reading: Reading) -> Iterator[str]:
-    flow, tokenizer = Flow(), loaded.tokenizer
+    flow = Flow()
     for step, marked in zip(reading.steps, reading.marked, strict=True):
-        data = tokenizer.token_bytes(step.id)
-        top = step.top[:HOVER_ALTERNATIVES]
-        yield token_line(
-            display_token(data, 60),
-            raw=flow.add(data),
-            data=data,
-            probability=math.exp(step.logprob),
-            rank=step.rank,
-            entropy_bits=step.entropy / math.log(2),
-            tint=min(1.0, -step.logprob / math.log(2) / SURPRISE_BITS),
-            alternatives=[(display_token(tokenizer.token_bytes(a.id), 24), math.exp(a.logprob)) for a in top],
-            mark=words.COPIED_TOKEN if marked else "",
-        )
+        mark = words.COPIED_TOKEN if marked else ""
+        yield step_line(loaded.tokenizer, step, flow, mark=mark, others=HOVER_ALTERNATIVES)
 
 
 def copies(reading: Reading) -> Safe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from unittest import mock
 
 import gradio as gr
 import torch
+from gradio_client import Client
 
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config
@@ -137,6 +139,30 @@ def blocks() -> Iterator[gr.Blocks]:
     """A `gr.Blocks` to build parts of the page in, never to be launched."""
     with loops_closed(), gr.Blocks() as demo:
         yield demo
+
+
+@contextmanager
+def served(demo: gr.Blocks) -> Iterator[Client]:
+    """A program that talks to the endpoints of parts of the page, over HTTP as any other would."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(new_event_loop())
+        return made[-1]
+
+    with mock.patch("asyncio.new_event_loop", noted), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # gradio's and its libraries' own
+        _, address, _ = demo.launch(
+            prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1"
+        )
+        try:
+            yield Client(address, verbose=False)
+        finally:
+            demo.close()
+    for loop in made:  # those that gradio opens and forgets
+        if not loop.is_running():
+            loop.close()
 
 
 def make_page(services: Services) -> Page:

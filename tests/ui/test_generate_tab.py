@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
 import time
 import urllib.request
-import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 import gradio as gr
 import pytest
@@ -39,7 +36,7 @@ from gpt2demo.ui.generate_tab import GenerateTab
 from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.text import generate as words
-from tests.ui.little_runs import ME, blocks, make_page, make_run, make_services, one_thread, said
+from tests.ui.little_runs import ME, blocks, make_page, make_run, make_services, one_thread, said, served
 
 RULES = (0.8, 0, 1, 0, 1)  # temperature, top-k, top-p, min-p, repetition penalty
 SETTINGS = (*RULES, 12, 3, "", "fp32", 1, False)  # length, seed, stops, precision, samples, a new seed
@@ -666,27 +663,10 @@ def test_hostile_tokens_reach_the_page_as_text(loaded: LoadedModel) -> None:
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> Iterator[Client]:
-    made: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def noted() -> asyncio.AbstractEventLoop:
-        made.append(new_event_loop())
-        return made[-1]
-
     with blocks() as demo:
         GenerateTab(make_page(services))
-    with mock.patch("asyncio.new_event_loop", noted), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # gradio's and its libraries' own
-        _, address, _ = demo.launch(
-            prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1"
-        )
-        try:
-            yield Client(address, verbose=False)
-        finally:
-            demo.close()
-    for loop in made:  # those that gradio opens and forgets
-        if not loop.is_running():
-            loop.close()
+    with served(demo) as program:
+        yield program
 
 
 @pytest.mark.filterwarnings("ignore::Warning:gradio")  # of pandas, which gradio asks for what is no more

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -33,6 +31,7 @@ from tests.ui.little_runs import (
     make_page,
     make_services,
     one_thread,
+    served,
 )
 
 COPIED = "the cat sat on the mat, and the dog sat on the log."
@@ -187,27 +186,10 @@ def test_the_tab_shows_both_parts_and_waits_only_for_the_first(services: Service
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> Iterator[Client]:
-    made: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def noted() -> asyncio.AbstractEventLoop:
-        made.append(new_event_loop())
-        return made[-1]
-
     with blocks() as demo:
         ReadingPart(make_page(services))
-    with mock.patch("asyncio.new_event_loop", noted), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # gradio's and its libraries' own
-        _, address, _ = demo.launch(
-            prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1"
-        )
-        try:
-            yield Client(address, verbose=False)
-        finally:
-            demo.close()
-    for loop in made:  # those that gradio opens and forgets
-        if not loop.is_running():
-            loop.close()
+    with served(demo) as program:
+        yield program
 
 
 @pytest.mark.filterwarnings("ignore::Warning:gradio")

@@ -22,7 +22,7 @@ PIECES_INFO = (
     "Press again for another piece."
 )
 STRIP = "The text as the model read it"
-STRIP_PLACEHOLDER = "Paste a text and press Read, and it appears here."
+STRIP_PLACEHOLDER = "A piece of text is being read. Or paste your own and press Read."
 COPIED_TOKEN = "stands in the training text"
 
 TOKENS, CHARACTERS = "tokens", "characters"
