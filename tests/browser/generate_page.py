@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gpt2demo.ui.page import Page, Services
 
 STARTER = Path(__file__).resolve().parents[2] / "assets" / "starter"
 PASSES = [0]  # how often any engine has run its model
+PAUSE = [0.0]  # seconds that each pass takes longer, for those who want to stop it
 
 
 def count(engine: Engine) -> Engine:
@@ -26,6 +28,7 @@ def count(engine: Engine) -> Engine:
 
     def counted(*values: Any) -> Any:
         PASSES[0] += 1
+        time.sleep(PAUSE[0])
         return run(*values)
 
     engine.model.next_logits = counted  # type: ignore[method-assign]
@@ -58,7 +61,12 @@ def main(folder: Path) -> None:
             """How many forward passes there were."""
             return PASSES[0]
 
+        def slow_down(seconds: float) -> None:
+            """Makes each forward pass so much longer."""
+            PAUSE[0] = seconds
+
         api(passes, api_name="passes")
+        api(slow_down, api_name="slow_down")
         demo.load(tab.refresh, list(tab.inputs), list(tab.outputs), show_progress="hidden")
         demo.load(None, None, None, js="() => document.body.classList.add('gd-simple')")
     demo.queue(default_concurrency_limit=16).launch(
