@@ -59,7 +59,8 @@ class Header:
     def __init__(self, page: Page, demo: gr.Blocks) -> None:
         self.page = page
         self.kept_ref = gr.BrowserState("starter", storage_key="gpt2demo-model", secret="gpt2demo")
-        self.shown = gr.State({})  # per tab, which model at which step it shows
+        # per tab, which model at which step it shows; None until the visitor is known
+        self.shown: gr.State = gr.State(None)
         self.active = gr.State("train")
         self._layout()
         self._wire(demo)
@@ -104,14 +105,18 @@ class Header:
         }
         page = self.page
         header = [self.choice, self.chip, self.steps]
-        demo.load(
-            self.arrive, [page.owner, self.kept_ref], [page.owner, page.ref, *header, self.kept_ref], **hidden
-        ).then(self._show("train"), *self._show_ends("train"), **hidden)
+        arrived = demo.load(
+            self.arrive,
+            [page.owner, self.kept_ref],
+            [page.owner, page.ref, *header, self.kept_ref, self.shown],
+            **hidden,
+        )
         demo.load(None, None, self.mode, js=GET_MODE)
         self.mode.change(None, self.mode, None, js=SET_MODE)
         self.choice.input(lambda ref: ref, self.choice, page.ref, **hidden)
         self.steps.input(self.at_step, [page.ref, self.steps], page.ref, **hidden)
         changed = page.ref.change(self.describe, [page.owner, page.ref], [*header, self.kept_ref], **hidden)
+        arrived.then(self._show("train"), *self._show_ends("train"), **hidden)
         for key, tab, parts in self.tabs:
             for change in parts.changes:
                 change.success(self.describe, [page.owner, page.ref], [*header, self.kept_ref], **hidden)
@@ -119,6 +124,8 @@ class Header:
                 self._show(key), *self._show_ends(key), **hidden
             )
             changed.then(self._show(key, only_if_active=True), *self._show_ends(key), **hidden)
+        # whoever opened the list before the visitor was known has shown nobody's runs
+        page.owner.change(self._show("models", only_if_active=True), *self._show_ends("models"), **hidden)
         gr.Timer(CHIP_SECONDS).tick(
             self.tick, [page.owner, page.ref, self.chip], header, queue=False, **hidden
         )
@@ -138,7 +145,7 @@ class Header:
             break
         if linked and ref != f"run:{linked}":
             gr.Warning(words.LINK_UNKNOWN)
-        return owner, ref, *self.describe(owner, ref)
+        return owner, ref, *self.describe(owner, ref), {}
 
     @guarded
     def describe(self, owner: str, ref: str) -> tuple[Any, ...]:
@@ -200,10 +207,13 @@ class Header:
         models = self.page.services.models
 
         @guarded
-        def show(ref: str, active: str, shown: dict[str, str], *values: Any) -> Any:
+        def show(ref: str, active: str, shown: dict[str, str] | None, *values: Any) -> Any:
             if only_if_active and active != key:
                 return gr.skip()
+            if shown is None and key == TABS[0][0]:  # open from the start: `arrive` will show it
+                return gr.skip()
             now = f"{ref} {models.describe(ModelRef.parse(ref)).step}"
+            shown = shown or {}
             if shown.get(key) == now:
                 return gr.skip()
             result = tab.refresh(*values)

@@ -64,7 +64,6 @@ class ModelsTab:
         packing = hidden | {"concurrency_limit": PACKING_AT_ONCE, "concurrency_id": "packing"}
         page = self.page
         page.ref.change(self.remember, self.now, self.linked, **hidden)
-        page.owner.change(self.refresh, self.inputs, self.outputs, **hidden)  # whoever was quicker than it
         self.list.look(self.look, self.now, self.list, **hidden)
         self.list.take(self.take, None, page.ref, **hidden)
         self.changes = [

@@ -37,7 +37,7 @@ def test_a_reload_shows_the_same_run_complete_and_two_tabs_agree(address, open_p
     page = open_page(
         address,
         forgive="AbortError|Connection errored out|net::ERR|Failed to fetch|NetworkError|Failed to load"
-        "|Unexpected error 404",
+        "|Unexpected error 404|TypeError: network error",
     )
     expect(page.locator("#train-estimate .gd-estimate")).to_contain_text("steps", timeout=PATIENCE)
     page.locator("#mode").get_by_text("Full").click()

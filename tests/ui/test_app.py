@@ -73,7 +73,8 @@ def test_the_chip_says_what_is_in_hand(services: Services):
 
 def test_a_new_visitor_gets_a_token_and_the_starter(frame: Header, services: Services):
     for stranger in ("", None, 7, "short", "../" * 9):
-        owner, ref, choice, words_, steps, kept = frame.arrive(stranger, "starter", visit())
+        owner, ref, choice, words_, steps, kept, shown = frame.arrive(stranger, "starter", visit())
+        assert shown == {}
         assert is_owner(owner) and owner != stranger
         assert ref == kept == choice.value == "starter"
         assert "Starter" in words_ and [step for _, step in steps.choices] == [0, 10, 30]
@@ -90,7 +91,7 @@ def test_a_known_visitor_finds_the_model_of_last_time(frame: Header, services: S
 
 def test_a_link_wins_over_last_time_and_shows_the_run_of_somebody_else(frame: Header, services: Services):
     mine, theirs = make_run(services), make_run(services, SOMEBODY, "Theirs")
-    _, ref, choice, words_, _, kept = frame.arrive(ME, f"run:{mine}", visit(run=theirs))
+    _, ref, choice, words_, _, kept, _ = frame.arrive(ME, f"run:{mine}", visit(run=theirs))
     assert ref == kept == f"run:{theirs}" and "Theirs" in words_
     assert choice.choices == [
         (words.STARTER, "starter"), ("Cats", f"run:{mine}"), ("Theirs", f"run:{theirs}"),
@@ -164,6 +165,9 @@ def test_a_tab_is_asked_once_for_each_model_and_step_and_only_when_it_is_open(
     shown = only_if_open(f"run:{run}@10", "models", shown)[0]
     assert only_if_open(f"run:{run}@10", "models", shown) == skipped
     assert show(f"run:{run}", "models", shown) != skipped and len(asked) == 3
+    first = frame._show("train")
+    assert first("starter", "train", None) == skipped, "nobody knows yet who has come"
+    assert first("starter", "train", {}) != skipped and len(asked) == 4
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +199,21 @@ def test_ids_of_elements_are_unique(whole: gr.Blocks):
     ids = [block.elem_id for block in whole.blocks.values() if getattr(block, "elem_id", None)]
     assert {name for name in ids if ids.count(name) > 1} == set()
     assert {"tabs", "model", "chip", "steps", "mode", "models-list", "models-about"} <= set(ids)
+
+
+def test_a_browser_gets_no_part_of_an_endpoint_to_draw_and_one_place_for_hidden_progress(whole: gr.Blocks):
+    config = whole.get_config_file()
+    kinds = {part["id"]: part["type"] for part in config["components"]}
+    drawn: list[str] = []
+    parts = [config["layout"]]
+    for part in parts:
+        parts += part.get("children", [])
+        drawn.append(kinds.get(part["id"], "page"))
+    assert "api" not in drawn and drawn.count("html") == list(kinds.values()).count("html") > 50
+    endpoints = [part for part in config["components"] if part["type"] == "api"]
+    assert len(endpoints) > 50 and not any(part["props"]["visible"] for part in endpoints)
+    hidden = [event for event in config["dependencies"] if event["show_progress"] == "hidden"]
+    (places,) = {tuple(event["show_progress_on"]) for event in hidden}
+    assert len(places) == 1 and kinds[places[0]] == "state" and len(hidden) > 100
+    others = [event for event in config["dependencies"] if event not in hidden]
+    assert others and all(event["show_progress_on"] != list(places) for event in others)

@@ -91,6 +91,8 @@
     let state = {};
     let drawing = null;
     let again = false;
+    let asking = null; // the generation whose question is on its way
+    let lookAgain = false; // once more after its answer, which may be from before something changed
     let pointer = null;
 
     function reset() {
@@ -250,13 +252,16 @@
       else {
         try {
           const after = steps.length ? steps[steps.length - 1][STEP] : -1;
+          asking = mine;
           const answer = await server[props.poll_name]([id, after]);
           if (mine !== generation) return;
+          asking = null;
           if (!answer || !Array.isArray(answer.steps)) throw new Error("no answer");
           if (answer.run !== undefined && answer.run !== id) throw new Error("another run answered");
           const fresh = take(answer);
           if (fresh < 0) wait = 20;
           else if (answer.steps.length >= CHUNK && fresh) wait = 20;
+          else if (lookAgain) wait = 20;
           else if (FINISHED.has(state.state)) {
             draw();
             bell.ring(`gpt2demo: ${status.textContent}`);
@@ -265,9 +270,11 @@
           } else if (state.state === "paused") wait = 2000;
         } catch {
           if (mine !== generation) return;
+          asking = null;
           say("lost");
           wait = 2500;
         }
+        lookAgain = false;
       }
       setTimeout(() => poll(mine), wait);
     }
@@ -292,6 +299,10 @@
         run = props.value ? JSON.parse(props.value).run || "" : "";
       } catch { /* an unreadable value is no run */ }
       run = remembered(run);
+      if (run === id && asking === generation) {
+        lookAgain = true;
+        return;
+      }
       generation += 1;
       if (run !== id) {
         id = run;
