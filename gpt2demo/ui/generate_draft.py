@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpt2demo.errors import TextError
-from gpt2demo.generation.engine import Written
+from gpt2demo.generation.records import Logits, TokenStep, Written, chosen_instead
 from gpt2demo.generation.prompts import Prompt
-from gpt2demo.generation.records import Logits, TokenStep, chosen_instead
 from gpt2demo.generation.road import mark_seen
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.writing import context_window
