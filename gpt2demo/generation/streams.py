@@ -35,7 +35,8 @@ class Host(Protocol):
 class Place(Generic[Item]):
     """A place with an engine, from which somebody takes out what was written, as it comes.
 
-    Leave it when its reader has gone: it is free at the next token. As a context manager it does so by itself.
+    Leave it when its reader has gone: it is free at the next token. As a context manager it does so by
+    itself.
     """
 
     def __init__(self, engine: Host, *, kept: int | None = None) -> None:

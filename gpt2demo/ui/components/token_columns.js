@@ -92,7 +92,7 @@
   function publish() {
     const all = parts.map((each) => each.section.dataset);
     const states = all.map((each) => each.status);
-    root.dataset.status = ["running", "waiting", "stopped", "done"].find((state) => states.includes(state)) || states[0];
+    root.dataset.status = ["running", "waiting", "failed", "stopped", "done"].find((state) => states.includes(state)) || states[0];
     root.dataset.tokens = String(all.reduce((sum, each) => sum + Number(each.tokens || 0), 0));
     root.dataset.columns = String(parts.length);
     root.dataset.text = nonce || "";
