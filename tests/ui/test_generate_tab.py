@@ -398,7 +398,7 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
     monkeypatch.setattr(GPT2, "forward", never)
     sheet = lay_out([draft])
     place = draft.lead + 4
-    spot, head, bars, table, other = tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=place))
+    spot, head, bars, table, other = tab.look.look_at(sheet, Spot(), said(column=0, index=place), *RULES)
     assert spot == Spot(step=4) and "Token 5 of" in html(head) and words.PENALISED not in table
     _, greedy_bars, greedy, _ = tab.look.redraw(sheet, spot, 0, 0, 1, 0, 1)
     assert greedy_bars != bars and "cut by temperature 0" in greedy
@@ -426,12 +426,12 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
 def test_a_click_on_the_prompt_or_on_nothing_has_an_answer(tab: GenerateTab) -> None:
     draft = written(tab)
     sheet = lay_out([draft])
-    assert words.PROMPT_TOKEN in html(tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=0))[1])
+    assert words.PROMPT_TOKEN in html(tab.look.look_at(sheet, Spot(), said(column=0, index=0), *RULES)[1])
     for column, place in ((0, None), (0, "1"), (0, 999), (0, -1), (1, 1), (-1, 1), (None, 1), ("0", 1)):
         with pytest.raises(gr.Error):
-            tab.look.look_at(sheet, Spot(), *RULES, said(column=column, index=place))
+            tab.look.look_at(sheet, Spot(), said(column=column, index=place), *RULES)
     with pytest.raises(gr.Error, match="put away"):
-        tab.look.look_at(None, Spot(), *RULES, said(column=0, index=0))
+        tab.look.look_at(None, Spot(), said(column=0, index=0), *RULES)
     assert tab.look.redraw(None, Spot(), *RULES)[1] == ""
 
 
@@ -454,8 +454,8 @@ def test_a_bar_chooses_its_token_but_not_the_one_that_was_written(tab: GenerateT
     choices = [id_ for _, id_ in panel(draft, 5, config)[3].choices]
     assert [id_ for id_ in found if id_ is not None] == choices and draft.steps[5].id not in choices
     sheet, spot = lay_out([draft]), Spot(step=5)
-    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(choices[3]) + 0.0)) == choices[3]
-    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(None))) == gr.skip()
+    assert tab.look.choose_bar(sheet, spot, said(y=found.index(choices[3]) + 0.0), *RULES) == choices[3]
+    assert tab.look.choose_bar(sheet, spot, said(y=found.index(None)), *RULES) == gr.skip()
     for place in (None, "x", 99, math.nan, math.inf):
         assert clicked_alternative(draft, 5, config, place) is None
 
@@ -485,7 +485,7 @@ def test_samples_are_what_each_seed_gives_alone_and_grow_together(tab: GenerateT
     assert [draft.text for draft in sheet.drafts] == alone and len(set(alone)) == 3
     for column in range(3):
         assert "".join(token["raw"] for token in tokens(strips[-1], column)) == alone[column]
-    spot, head, *_ = tab.look.look_at(sheet, Spot(), *RULES, said(column=2, index=sheet.drafts[2].lead))
+    spot, head, *_ = tab.look.look_at(sheet, Spot(), said(column=2, index=sheet.drafts[2].lead), *RULES)
     assert spot == Spot(column=2, step=0) and "Token 1 of" in html(head)
     more = written(tab, sheet=sheet, spot=spot, handler=tab.write_one, settings=settings(30))
     assert more.text == written(tab, settings=settings(31, seed=5)).text, "it keeps its own luck"
