@@ -140,9 +140,7 @@ def compare(
     At most 2,048 tokens from all over the part, of models above 24 million parameters fewer. None where that
     part is not here.
     """
-    chosen = known.held_out if held_out else known.training
-    affordable = int(VALIDATION_WORK / count_parameters(model.config)) // PIECE_TOKENS
-    chosen = chosen[:: -(-len(chosen) // max(1, min(affordable, PIECES)))] if chosen else ()
+    chosen = sample(model, known.held_out if held_out else known.training)
     if not chosen:
         return None
     steps: list[TokenStep] = []
@@ -155,6 +153,12 @@ def compare(
     return Compared(
         measures=measures(steps, tokenizer), copied=covered(passages) / max(1, sum(map(len, spelled)))
     )
+
+
+def sample(model: LanguageModel, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """As many of the pieces of a text as a model of this size reads in a moment, from all over it."""
+    affordable = int(VALIDATION_WORK / count_parameters(model.config)) // PIECE_TOKENS
+    return chosen[:: -(-len(chosen) // max(1, min(affordable, PIECES)))] if chosen else ()
 
 
 def pieces(text: str, size: int, count: int = PIECES) -> tuple[str, ...]:

@@ -1,12 +1,9 @@
 """Writing for other people's programs: the endpoint /generate, the same in gradio_client and in curl."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-
-from gradio.events import api
 
 from gpt2demo.figures.text import percent
 from gpt2demo.generation.prompts import beams as checked_beams
@@ -14,6 +11,7 @@ from gpt2demo.generation.prompts import precision as checked_precision
 from gpt2demo.generation.prompts import read_prompt, sampling
 from gpt2demo.generation.prompts import samples as one_for_each
 from gpt2demo.runs.models import LoadedModel, ModelRef
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.generate_writing import Asked, follow, follow_search
 from gpt2demo.ui.guard import guarded
@@ -100,10 +98,7 @@ def add_endpoint(page: Page) -> None:
                     )
                 yield [loaded.tokenizer.continuation(text) for text in written], sentence
 
-    # gradio takes the types of one message from the signature, where Python has those of the generator
-    signature = inspect.signature(generate_text)
-    generate_text.__signature__ = signature.replace(return_annotation=tuple[list[str], str])  # type: ignore[attr-defined]
-    api(generate_text, api_name="generate", concurrency_limit=None)
+    offer(generate_text, "generate", concurrency_limit=None)
 
 
 def _searched(

@@ -7,6 +7,7 @@ from gpt2demo.ui.components import Number, PlotlyPlot, SafeHTML, Slider, TokenCo
 from gpt2demo.ui.generate_panel import BARS_HEIGHT
 from gpt2demo.ui.generate_sheet import Spot, Turn
 from gpt2demo.ui.text import generate as words
+from gpt2demo.ui.text import precision
 from gpt2demo.ui.theme import empty, hint, section
 
 KEEP_SECONDS = 3600  # how long a session's text is remembered
@@ -153,6 +154,8 @@ class Controls:
                 list(words.PRECISIONS), value="fp32", label=words.PRECISION, info=words.PRECISION_INFO,
                 elem_id="generate-precision", interactive=True,
             )  # fmt: skip
+            self.measure = gr.Button(precision.MEASURE, size="sm", elem_id="generate-measure")
+            self.cost = SafeHTML(elem_id="generate-cost")
             self.seed = Number(
                 EXAMPLE_SEED, label=words.SEED, info=words.SEED_INFO, precision=0,
                 elem_id="generate-seed", interactive=True,

@@ -11,7 +11,6 @@ from gpt2demo.errors import TextError
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
-from gpt2demo.ui import reading_part
 from gpt2demo.ui.generate_api import add_endpoint
 from gpt2demo.ui.generate_beams import search
 from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, take
@@ -26,6 +25,8 @@ from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.page import Page, Tab, both
+from gpt2demo.ui.precision_part import PrecisionPart
+from gpt2demo.ui.reading_part import ReadingPart
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice, pieces
 
@@ -37,7 +38,9 @@ Updates = Iterator[tuple[Any, ...]]
 
 def build(page: Page) -> Tab:
     """Lays the tab out and wires it."""
-    return both(GenerateTab(page).tab(), reading_part.build(page))
+    writer, reader = GenerateTab(page), ReadingPart(page)
+    PrecisionPart(page, writer.controls, reader)
+    return both(writer.tab(), reader.tab())
 
 
 class GenerateTab:

@@ -3,13 +3,13 @@
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 
 from gpt2demo.errors import NotFoundError, UserError
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.runs.reading import Learnt, Reading, compare, learnt, read, to_json
 from gpt2demo.text.copies import LEAST, MIN_LEAST, passage_length
 from gpt2demo.ui.components import SafeHTML, Slider, TokenStrip
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.page import Page, Tab
@@ -22,11 +22,6 @@ TEXTS_KEPT = 4  # training texts, of up to 12 MB each
 READINGS_KEPT = 64  # of pieces that everybody may ask for
 PARTS = ("training", "held_out")
 SLIDER_LEAST = 100
-
-
-def build(page: Page) -> Tab:
-    """Lays the part out and wires it."""
-    return ReadingPart(page).tab()
 
 
 class ReadingPart:
@@ -92,7 +87,7 @@ class ReadingPart:
         self.training.click(self.read_training, now, self.outputs, **QUIET)
         self.held_out.click(self.read_held_out, now, self.outputs, **QUIET)
         self.least.change(self.read_again, now, self.outputs, trigger_mode="always_last", **QUIET)
-        api(self.read_text, api_name="read_text", concurrency_limit=4)
+        offer(self.read_text, "read_text", concurrency_limit=4)
 
     def refresh(self, ref: str) -> str:
         """Says which model shall be shown; the reading itself follows, so that the tab does not wait."""
@@ -107,7 +102,7 @@ class ReadingPart:
                 return self._shown(loaded, self._read(loaded, text, least), seen)
             except UserError as error:
                 return (gr.skip(), "", notice(str(error), "warning"), "", seen)
-        known = self._known(loaded)
+        known = self.known(loaded)
         for part in reversed(PARTS):
             if known is not None and getattr(known, part):
                 return self._piece(loaded, part, least, seen | {part: 0})
@@ -158,12 +153,12 @@ class ReadingPart:
         """
         loaded = self.models.get(ModelRef.parse(model))
         reading = read(
-            loaded.model, loaded.tokenizer, text, self._known(loaded), least=least, guard=loaded.lock
+            loaded.model, loaded.tokenizer, text, self.known(loaded), least=least, guard=loaded.lock
         )
         compared = self._compared(loaded, reading.least)
         return {"model": str(loaded.ref)} | to_json(reading, loaded.tokenizer, compared)
 
-    def _known(self, loaded: LoadedModel) -> Learnt | None:
+    def known(self, loaded: LoadedModel) -> Learnt | None:
         """The text that the model learnt from, prepared once for everybody; None where it is not here."""
         folder = self.models.folder(loaded.ref)
 
@@ -179,7 +174,7 @@ class ReadingPart:
         """The measures on training and held-out text, taken once for everybody."""
 
         def make() -> Comparison:
-            known = self._known(loaded)
+            known = self.known(loaded)
             if known is None:
                 return dict.fromkeys(PARTS)
             model, tokenizer, lock = loaded.model, loaded.tokenizer, loaded.lock
@@ -191,12 +186,12 @@ class ReadingPart:
         return self.comparisons.get((loaded.ref, least), make)
 
     def _read(self, loaded: LoadedModel, text: object, least: Any) -> Reading:
-        known = self._known(loaded)
+        known = self.known(loaded)
         return read(loaded.model, loaded.tokenizer, text, known, least=least, guard=loaded.lock)
 
     def _piece(self, loaded: LoadedModel, part: str, least: Any, seen: dict[str, Any]) -> tuple[Any, ...]:
         """The next piece of a part of the model's own text."""
-        known = self._known(loaded)
+        known = self.known(loaded)
         pieces = () if known is None else getattr(known, part)
         if not pieces:
             raise NotFoundError(*words.NO_PIECE)
@@ -207,7 +202,7 @@ class ReadingPart:
 
     def _shown(self, loaded: LoadedModel, reading: Reading, seen: dict[str, Any]) -> tuple[Any, ...]:
         """→ the text, the strip, what was copied, the numbers, and what this visitor has seen"""
-        known = self._known(loaded)
+        known = self.known(loaded)
         return (
             reading.text,
             strip(loaded, reading),

@@ -69,7 +69,7 @@ def test_it_opens_with_a_held_out_piece_that_was_read_once_for_all(part: Reading
         text, strip, said, numbers, seen = part.show("starter", "", LEAST, {})
         assert part.show("starter", "", LEAST, {})[1] is not strip and reads.call_count == 1
     assert text == seen["given"] and "".join(t["raw"] for t in tokens(strip)) == text
-    known = part._known(part.models.get(ModelRef.parse("starter")))
+    known = part.known(part.models.get(ModelRef.parse("starter")))
     assert known is not None and text == known.held_out[0]
     assert words.KEY in plain(said) and "held-out text" in plain(numbers)
 
@@ -114,7 +114,7 @@ def test_the_shortest_copy_can_be_chosen_and_the_same_text_is_looked_through_aga
 def test_pieces_come_one_after_the_other_and_are_all_copied(part: ReadingPart) -> None:
     text, strip, _, numbers, seen = part.read_training("starter", "", LEAST, {})
     again = part.read_training("starter", text, LEAST, seen)
-    count = len(part._known(part.models.get(ModelRef.parse("starter"))).training)  # type: ignore[union-attr]
+    count = len(part.known(part.models.get(ModelRef.parse("starter"))).training)  # type: ignore[union-attr]
     assert again[4]["training"] == 2 and (again[0] != text) == (count > 1)
     assert all("m" in t for t in tokens(strip)) and "copied 100.0 %" in plain(numbers)
     assert part.read_held_out("starter", text, LEAST, seen)[4]["held_out"] == 1
