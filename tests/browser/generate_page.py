@@ -19,6 +19,7 @@ from gpt2demo.ui.page import Page, Services
 
 STARTER = Path(__file__).resolve().parents[2] / "assets" / "starter"
 PASSES = [0]  # how often any engine has run its model
+FAULTS: list[int] = []  # before which of these runs the program shall fail
 
 
 def count(engine: Engine) -> Engine:
@@ -26,6 +27,8 @@ def count(engine: Engine) -> Engine:
 
     def counted(*values: Any) -> Any:
         PASSES[0] += 1
+        if PASSES[0] in FAULTS:
+            raise RuntimeError("the fault that a test asked for")
         return run(*values)
 
     engine.model.next_logits = counted  # type: ignore[method-assign]
@@ -58,7 +61,13 @@ def main(folder: Path) -> None:
             """How many forward passes there were."""
             return PASSES[0]
 
+        def fail_soon() -> int:
+            """Lets the program fail after some more tokens."""
+            FAULTS.append(PASSES[0] + 30)
+            return FAULTS[-1]
+
         api(passes, api_name="passes")
+        api(fail_soon, api_name="fail_soon")
         demo.load(tab.refresh, list(tab.inputs), list(tab.outputs), show_progress="hidden")
         demo.load(None, None, None, js="() => document.body.classList.add('gd-simple')")
     demo.queue(default_concurrency_limit=16).launch(
