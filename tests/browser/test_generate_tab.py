@@ -144,7 +144,7 @@ def test_beam_search_shows_its_texts_side_by_side(generate_page, open_page):
     write(page)
     has(page, "columns", "3")
     titles = page.locator(f"{TEXT} .gd-column-title").all_inner_texts()
-    assert all(re.fullmatch(rf"Beam {i}: log-probability −\d+\.\d\d", t) for i, t in enumerate(titles, 1))
+    assert all(re.fullmatch(rf"Beam {i}: log p −\d+\.\d\d", t) for i, t in enumerate(titles, 1))
     numbers = [float(title.rsplit(" ", 1)[1].replace("−", "-")) for title in titles]
     assert numbers == sorted(numbers, reverse=True) and len(set(numbers)) > 1
     last = page.locator(f"{TEXT} .gd-column").nth(2)
@@ -187,3 +187,18 @@ def test_what_fewer_bits_cost_is_measured_when_somebody_asks(generate_page, open
     expect(cost).to_contain_text("with 8 bits (int8)")
     page.locator("#generate-precision").get_by_text("16 (bf16)").click()
     expect(cost).to_have_text("", timeout=PATIENCE)
+
+
+def test_in_a_window_of_another_width_the_legend_stays_off_the_bars(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    expect(page.locator("#generate-bars")).to_have_attribute("data-status", "ready")
+    page.set_viewport_size({"width": 1024, "height": 900})
+    page.wait_for_function(
+        """() => {
+          const box = (name) => document.querySelector(`#generate-bars ${name}`).getBoundingClientRect();
+          const { width } = box(".gd-plot-area");
+          const drawn = width > 600 && box(".svg-container").width === width;
+          return drawn && box(".legend").bottom < box(".ytick").top;
+        }""",
+        timeout=PATIENCE,
+    )

@@ -153,7 +153,7 @@ def branch(index: int, token: str) -> str:
 def beam(place: int, logprob: float) -> str:
     """Above a text that beam search has found."""
     number = f"{logprob:.2f}".replace("-", "−")
-    return f"Beam {place}: log-probability {number}"
+    return f"Beam {place}: log p {number}"
 
 
 def column_gone(title: str) -> str:
@@ -176,7 +176,8 @@ def found(made_by: str, count: int, speed: float | None, beams: int, chance: str
     pace = f", {_speed(speed)}" if speed is not None else ""
     return (
         f"{made_by} {_tokens(count)}{pace}, beam search with {beams} beams. "
-        f"Log-probability: natural, of the whole text; as if each token had had a chance of {chance}."
+        f"log p: the natural logarithm of the whole text's probability, as if each token had had a chance of "
+        f"{chance}."
     )
 
 
