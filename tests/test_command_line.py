@@ -337,3 +337,17 @@ def test_read_refuses_in_sentences(run, tmp_path, capsys, content, more, said):
     assert re.search(said, capsys.readouterr().err)
     assert main(["read", str(tmp_path), "--text-file", str(file)]) == 2
     assert "no run" in capsys.readouterr().err
+
+
+def test_precision_measures_what_fewer_bits_cost_on_held_out_text_and_on_yours(run, tmp_path, capsys):
+    assert main(["precision", "--model", str(run), "--json"]) == 0
+    bf16, int8 = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (bf16["precision"], int8["precision"]) == ("bf16", "int8") and bf16["loss"] == int8["loss"]
+    assert int8["weights_then"] < int8["weights"] and bf16["tokens"] > 9
+    own = tmp_path / "own.txt"
+    own.write_text("The fox", encoding="utf-8")
+    assert main(["precision", "--model", str(run), "--text-file", str(own)]) == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 2 and "nats per token on 7," in said
+    own.write_text("x" * 20_001, encoding="utf-8")
+    assert main(["precision", "--model", str(run), "--text-file", str(own)]) == 2

@@ -124,7 +124,8 @@ def _print_beams(
     steps = beam_search(model, prompt.ids, beams=options.beams, max_new_tokens=options.max_new_tokens)
     for step in steps:
         if options.json:
-            print(json.dumps(asdict(step)), flush=True)
+            beams = [{"ids": beam.ids, "logprob": beam.logprob} for beam in step.beams]
+            print(json.dumps({"index": step.index, "beams": beams, "dropped": step.dropped}), flush=True)
     if not options.json:
         for beam in step.beams:
             print(f"{beam.logprob:9.3f}  {prompt.text}{tokenizer.continuation(beam.ids)}")

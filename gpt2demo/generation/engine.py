@@ -7,19 +7,20 @@ each as if it were alone.
 
 import atexit
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpt2demo.errors import BusyError, UserError
-from gpt2demo.generation.records import Logits, TokenStep, check_finite, choose
+from gpt2demo.errors import BusyError, LimitError, UserError
+from gpt2demo.generation.beams import beam_search
+from gpt2demo.generation.records import check_finite, choose
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.stopping import StopWatch
+from gpt2demo.generation.streams import Item, Place, Search, Stream
 from gpt2demo.generation.writing import Manuscript
 from gpt2demo.model.cache import Cache
 from gpt2demo.model.config import GPT2Config
@@ -30,99 +31,7 @@ CACHE_BYTES = 600_000_000  # for what is remembered of them; larger models have 
 MAX_WAITING = 128  # texts that wait for a row
 READ_TOKENS = 512  # tokens of prompts that are read together ...
 READ_AT_ONCE = 128  # ... in parts of so many, between which everybody else gets a token
-PATIENCE = 30.0  # seconds after which a text that nobody takes tokens of is given up
 IDLE_SECONDS = 5.0  # after which the engine's thread ends; the next text starts another
-
-
-class Written(NamedTuple):
-    """A token, and the scores that it was chosen by, where these were asked for."""
-
-    step: TokenStep
-    logits: Logits | None
-
-
-class Stream:
-    """A text that an engine writes for somebody, who takes the tokens out as they come.
-
-    Leave it when its reader has gone: its place is free at the next token. As a context manager it does so by
-    itself.
-    """
-
-    def __init__(self, engine: "Engine", text: Manuscript, *, with_logits: bool) -> None:
-        self._engine = engine
-        self._text = text
-        self._with_logits = with_logits
-        self._new: deque[Written] = deque()
-        self._begun = threading.Event()  # there is a first token, or there will be none
-        self._ended = threading.Event()
-        self._error: BaseException | None = None
-        self._looked = time.monotonic()
-
-    @property
-    def ahead(self) -> int:
-        """How many texts wait before this one; 0 when it is its turn."""
-        return self._engine.ahead(self)
-
-    @property
-    def company(self) -> int:
-        """About how many texts are being written by the same engine now, this one counted."""
-        return self._engine.company
-
-    @property
-    def ended(self) -> bool:
-        """True when no token will come any more, apart from those that can be taken at once."""
-        return self._ended.is_set()
-
-    def take(self, seconds: float) -> list[Written]:
-        """Waits so long, or until the first token or the last, and takes all tokens that have come since.
-
-        Raises what went wrong for this text, once the tokens before it are taken.
-        """
-        self._looked = time.monotonic()
-        if not self._begun.is_set():
-            self._begun.wait(seconds)
-        else:
-            self._ended.wait(seconds)
-        ended = self.ended  # asked first: what comes between the two is not lost
-        taken = [self._new.popleft() for _ in range(len(self._new))]
-        if ended and self._error is not None and not taken:
-            raise self._error
-        self._looked = time.monotonic()
-        return taken
-
-    def __iter__(self) -> Iterator[Written]:
-        """All tokens, each as soon as it can be had."""
-        with self:
-            while not self.ended or self._new or self._error:
-                yield from self.take(0.03)
-
-    def leave(self) -> None:
-        """Gives the place back, and ends the text where it is."""
-        self._end()
-        self._engine.wake()
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def _put(self, step: TokenStep, logits: Tensor) -> None:
-        # a copy: a row would keep the scores of everybody in memory
-        self._new.append(Written(step, logits.clone().numpy() if self._with_logits else None))
-        if step.end:
-            self._ended.set()
-        if not self._begun.is_set():
-            self._begun.set()
-
-    def _end(self, error: BaseException | None = None) -> None:
-        if not self.ended:
-            self._error = error
-            self._ended.set()
-        self._begun.set()
-
-    def _abandoned(self) -> bool:
-        return time.monotonic() - self._looked > PATIENCE
 
 
 @dataclass
@@ -165,6 +74,7 @@ class Engine:
         self.threads = threads
         self._cache = model.new_batch_cache(self.rows)
         self._waiting: deque[Stream] = deque()
+        self._searches: deque[Search] = deque()  # the first one goes on, the others wait
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -183,19 +93,46 @@ class Engine:
         text = Manuscript(self.model, prompt_ids, config, written=written, stops=stops)
         stream = Stream(self, text, with_logits=with_logits)
         with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                raise BusyError(
-                    f"{len(self._waiting)} texts wait to be written by this model.",
-                    f"At most {MAX_WAITING} may wait.",
-                    "Try again in a moment.",
-                )
+            self._check_room()
             self._waiting.append(stream)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
-                self._thread.start()
-                atexit.register(self.close)
-            self._changed.notify()
+            self._start()
         return stream
+
+    def search(self, prompt_ids: Sequence[int], *, beams: int, max_new_tokens: int) -> Search:
+        """Begins a beam search. One at a time goes on, a token whenever the other texts get one.
+
+        Raises BusyError when too many wait, LimitError for more beams than this model has room for, and what
+        `beam_search` raises.
+        """
+        steps = beam_search(self.model, prompt_ids, beams=beams, max_new_tokens=max_new_tokens)
+        if beams > self.rows:
+            raise LimitError(
+                f"The number of beams is {beams}.",
+                f"This model is so large that there is room for {self.rows} at once.",
+                "Follow fewer texts, or choose a smaller model.",
+            )
+        search = Search(self, steps)
+        with self._changed:
+            self._check_room()
+            self._searches.append(search)
+            self._start()
+        return search
+
+    def _check_room(self) -> None:
+        waiting = len(self._waiting) + len(self._searches)
+        if waiting >= MAX_WAITING:
+            raise BusyError(
+                f"{waiting} texts wait to be written by this model.",
+                f"At most {MAX_WAITING} may wait.",
+                "Try again in a moment.",
+            )
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+        self._changed.notify()
 
     def close(self) -> None:
         """Ends the thread at the next token, whatever is still being written; for the end of the program."""
@@ -208,15 +145,15 @@ class Engine:
     @property
     def company(self) -> int:
         """About how many texts are being written now."""
-        return len(self._desk)
+        return len(self._desk) + bool(self._searches)
 
-    def ahead(self, stream: Stream) -> int:
-        """How many texts wait before this one."""
+    def ahead(self, place: Place[Item]) -> int:
+        """How many texts wait before this one; of searches only one at a time goes on."""
         with self._changed:
-            try:
-                return self._waiting.index(stream)
-            except ValueError:
-                return 0
+            for queue in (self._waiting, self._searches):
+                if place in queue:
+                    return [*queue].index(place)
+        return 0
 
     def wake(self) -> None:
         """Makes the engine look whether somebody has left."""
@@ -231,6 +168,7 @@ class Engine:
                 with torch.inference_mode():
                     self._read_on()
                     self._write_on()
+                    self._search_on()
             except Exception as error:  # a bug or a lack of memory: everybody hears of it, the engine goes on
                 self._give_up(error)
 
@@ -238,25 +176,29 @@ class Engine:
         """Sends away who has left, lets in who waits. → False when there was nothing to do for a while"""
         with self._changed:
             self._sort_out()
-            if not len(self._desk) and not self._waiting and not self._closing:
+            if not self._has_work() and not self._closing:
                 self._changed.wait(IDLE_SECONDS)
             while self._waiting and len(self._desk) < self.rows:
                 stream = self._waiting.popleft()
                 if not stream.ended:
                     self._desk.unread.append(stream)
-            if (len(self._desk) or self._waiting) and not self._closing:
+            if self._has_work() and not self._closing:
                 return True
             self._thread, self._closing = None, False
             atexit.unregister(self.close)
             return False
 
+    def _has_work(self) -> bool:
+        return bool(len(self._desk) or self._waiting or self._searches)
+
     def _sort_out(self) -> None:
         desk = self._desk
-        for stream in (*self._waiting, *desk.streams, *desk.unread):
-            if stream._abandoned():
-                stream._end()
-        for gone in [stream for stream in self._waiting if stream.ended]:
-            self._waiting.remove(gone)
+        places: list[Place[Any]] = [*self._waiting, *self._searches, *desk.streams, *desk.unread]
+        for place in places:
+            if place._abandoned():
+                place._end()
+        self._waiting = deque(stream for stream in self._waiting if not stream.ended)
+        self._searches = deque(search for search in self._searches if not search.ended)
         desk.unread = deque(stream for stream in desk.unread if not stream.ended)
         for row in reversed(range(len(desk.streams))):
             if desk.streams[row].ended:
@@ -344,6 +286,17 @@ class Engine:
             if moved[row] and not stream.ended:
                 self._desk.unread.append(stream)  # it keeps its place, and is read again from a later word on
 
+    def _search_on(self) -> None:
+        """One token more for the texts that the first search follows."""
+        with self._changed:
+            search = next(iter(self._searches), None)
+        if search is None or search.ended:
+            return
+        try:
+            search._go_on()
+        except UserError as error:
+            search._end(error)
+
     def _choose(self, logits: Tensor, streams: list[Stream]) -> list[bool]:
         """The next token of each text by its row of logits (B, V). → whether its view moved on"""
         sound = torch.isfinite(logits).all(dim=-1).tolist()
@@ -371,8 +324,11 @@ class Engine:
         desk, self._desk = self._desk, _Desk()
         self._cache = self.model.new_batch_cache(self.rows)
         reading = [stream for row in desk.reading.streams for stream in row] if desk.reading else []
-        for stream in (*desk.streams, *desk.unread, *reading):
-            stream._end(error)
+        with self._changed:
+            search = [*self._searches][:1]
+        places: list[Place[Any]] = [*desk.streams, *desk.unread, *reading, *search]
+        for place in places:
+            place._end(error)
 
 
 def rows_for(config: GPT2Config, bytes_per_number: int) -> int:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from gpt2demo.errors import LimitError, TextError, check_choice, check_range, is_number
+from gpt2demo.generation.beams import MAX_BEAMS
 from gpt2demo.generation.sampling import LEAST_TOP_P, MAX_TOP_K, SamplingConfig
 from gpt2demo.model.packed import PRECISIONS
 from gpt2demo.text.tokenizers import Tokenizer
@@ -93,6 +94,12 @@ def samples(number: object, config: SamplingConfig) -> list[SamplingConfig]:
     """The settings of one to four texts that are written side by side: their seeds follow each other."""
     check_range("The number of samples", number, 1, MAX_SAMPLES, integer=True)
     return [replace(config, seed=int(config.seed) + i) for i in range(int(number))]  # type: ignore[call-overload]
+
+
+def beams(number: object) -> int:
+    """How many texts a beam search follows; 0 where tokens are drawn instead. Raises LimitError."""
+    check_range("The number of beams", number, 0, MAX_BEAMS, integer=True)
+    return int(number)  # type: ignore[call-overload,no-any-return]
 
 
 def precision(name: object) -> str:

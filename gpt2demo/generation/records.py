@@ -72,6 +72,13 @@ class TokenStep:
         return tuple(top if own in top else [*top, own])
 
 
+class Written(NamedTuple):
+    """A token, and the scores that it was chosen by, where these were asked for."""
+
+    step: TokenStep
+    logits: Logits | None
+
+
 @torch.inference_mode()
 def choose(
     logits: Tensor,

@@ -13,7 +13,7 @@ from gpt2demo.generation.writing import Guard
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.text.batches import Part, Rows, encode_corpus
-from gpt2demo.text.copies import LEAST, Copies, Passage, covered
+from gpt2demo.text.copies import LEAST, Copies, Passage, covered, passage_length
 from gpt2demo.text.corpus import encode_documents
 from gpt2demo.text.display import display_tokens
 from gpt2demo.text.tokenizers import Tokenizer
@@ -47,6 +47,7 @@ class Reading:
     measures: Measures
     unknown: int  # words that the tokenizer does not know
     spelled: str  # the text as its tokens spell it, in which the passages are counted
+    least: int  # how many characters make a passage
     passages: tuple[Passage, ...] | None  # that stand in the training text; None where that is not here
     marked: tuple[bool, ...]  # for each token, whether all of it stands in such passages
 
@@ -99,7 +100,7 @@ def read(
     text: object,
     known: Learnt | None = None,
     *,
-    least: int = LEAST,
+    least: object = LEAST,
     guard: Guard | None = None,
 ) -> Reading:
     """Scores every token of a text, and looks for passages of at least so many characters that were learnt.
@@ -107,7 +108,7 @@ def read(
     Each token is scored, the first one after the token that texts begin after. guard: the shared model's
     lock, held for one forward pass at a time. Raises TextError, LimitError.
     """
-    text = readable(text)
+    text, least = readable(text), passage_length(least)
     ids = tokenizer.encode(text)
     steps = read_text(model, ids, start_id=tokenizer.start_id, guard=guard)
     spelled = spell(tokenizer, ids, unknown=UNKNOWN_HERE)
@@ -119,6 +120,7 @@ def read(
         measures=measures(steps, tokenizer),
         unknown=sum(id_ == tokenizer.unknown_id for id_ in ids),
         spelled=spelled,
+        least=least,
         passages=passages,
         marked=_marked(tokenizer, ids, passages or ()),
     )
@@ -138,9 +140,7 @@ def compare(
     At most 2,048 tokens from all over the part, of models above 24 million parameters fewer. None where that
     part is not here.
     """
-    chosen = known.held_out if held_out else known.training
-    affordable = int(VALIDATION_WORK / count_parameters(model.config)) // PIECE_TOKENS
-    chosen = chosen[:: -(-len(chosen) // max(1, min(affordable, PIECES)))] if chosen else ()
+    chosen = sample(model, known.held_out if held_out else known.training)
     if not chosen:
         return None
     steps: list[TokenStep] = []
@@ -153,6 +153,12 @@ def compare(
     return Compared(
         measures=measures(steps, tokenizer), copied=covered(passages) / max(1, sum(map(len, spelled)))
     )
+
+
+def sample(model: LanguageModel, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """As many of the pieces of a text as a model of this size reads in a moment, from all over it."""
+    affordable = int(VALIDATION_WORK / count_parameters(model.config)) // PIECE_TOKENS
+    return chosen[:: -(-len(chosen) // max(1, min(affordable, PIECES)))] if chosen else ()
 
 
 def pieces(text: str, size: int, count: int = PIECES) -> tuple[str, ...]:

@@ -39,6 +39,12 @@ class Passage:
     place: int  # where it begins in the other text
 
 
+def passage_length(least: object) -> int:
+    """How many characters a passage must have at least. Raises LimitError outside 8 to 1,000."""
+    check_range("The length of a passage", least, MIN_LEAST, MAX_LEAST, integer=True)
+    return int(least)  # type: ignore[call-overload,no-any-return]
+
+
 class Copies:
     """A text in which others are looked up; many may do so at the same time.
 
@@ -58,8 +64,7 @@ class Copies:
         Each is as long as it can be on both sides, and none is part of another; they may overlap. `place` is
         one occurrence of perhaps many. Raises LimitError for a length outside 8 to 1,000.
         """
-        check_range("The length of a passage", least, MIN_LEAST, MAX_LEAST, integer=True)
-        least = int(least)
+        least = passage_length(least)
         if min(len(text), len(self)) < least:
             return ()
         grams = [text[i : i + least] for i in range(len(text) - least + 1)]

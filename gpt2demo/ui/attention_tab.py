@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import api
 
 from gpt2demo.errors import LimitError, TextError, UserError, check_range
 from gpt2demo.inspection.attention import HeadScores, head_scores
@@ -29,6 +28,7 @@ from gpt2demo.ui.attention_parts import (
     token_limit,
 )
 from gpt2demo.ui.components import HeadGrid, PlotlyPlot, SafeHTML, TokenStrip
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.escape import tag
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
@@ -131,7 +131,7 @@ class AttentionTab:
         for kind, button in self.best.items():
             button.click(partial(self.show_best, kind), [page.ref, self.seen], self.grid, **QUIET)
         self.strip.token(self.after_token, [page.ref, self.seen], self.next, **QUIET)
-        api(self.attention_of, api_name="attention", concurrency_limit=4)
+        offer(self.attention_of, "attention", concurrency_limit=4)
 
     @guarded
     def refresh(self, ref: str, text: str, seen: dict[str, Any]) -> tuple[Any, ...]:
@@ -201,8 +201,15 @@ class AttentionTab:
     def attention_of(self, model: str, text: str, layer: int = 0, head: int = 0) -> dict[str, Any]:
         """The attention weights of one head while a model reads a text of at most 128 tokens.
 
-        model: "starter", "run:ID", or either with "@STEP". → tokens as they are drawn, their ids, and
-        weights[i][j], the share of its attention that token i gives to token j.
+        Args:
+            model: "starter", "run:ID" for the newest weights of a run, or either with "@STEP" behind it.
+            text: what the model reads.
+            layer: of the head, from 0.
+            head: of its layer, from 0.
+
+        Returns:
+            The tokens as they are drawn, their ids, and weights[i][j], the share of its attention that
+            token i gives to token j.
         """
         loaded = self.models.get(ModelRef.parse(model))
         check_range("layer", layer, 0, loaded.config.n_layer - 1, integer=True)

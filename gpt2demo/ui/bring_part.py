@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 
 from gpt2demo.errors import UserError
 from gpt2demo.hub.announcement import OFFICIAL_MODELS
 from gpt2demo.runs.exchange import Arrived, FetchStep, Offer
 from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.ui.components.safe_html import SafeHTML
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.escape import Safe, tag
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.models_rows import duration, millions
@@ -38,8 +38,8 @@ class BringPart:
                 with gr.Column():
                     self._hub()
         self._wire()
-        api(self.announce_model, api_name="announce_model", concurrency_limit=4)
-        api(self.fetch_model, api_name="fetch_model", concurrency_limit=None)
+        offer(self.announce_model, "announce_model", concurrency_limit=4)
+        offer(self.fetch_model, "fetch_model", concurrency_limit=None)
 
     def _files(self) -> None:
         SafeHTML(section(words.FROM_FILES, level=3))

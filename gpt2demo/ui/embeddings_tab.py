@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import api
 
 from gpt2demo.errors import check_range
 from gpt2demo.inspection.embeddings import MAX_NEIGHBOURS, neighbours, token_embeddings
@@ -13,6 +12,7 @@ from gpt2demo.inspection.probe import find_tokens
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.ui.components import PlotlyPlot, SafeHTML, TokenStrip, select_line, strip_value, token_line
 from gpt2demo.ui.embeddings_parts import Maps, found_lines, position_map, position_words, telling_token
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page, Tab, said
 from gpt2demo.ui.text import embeddings as words
@@ -113,7 +113,7 @@ class EmbeddingsTab:
         self.colour.input(self.redraw, now, [self.map, self.caption], **QUIET)
         self.three.input(self.redraw, now, [self.map, self.caption], **QUIET)
         self.centred.input(self.redraw_positions, now, self.positions, **QUIET)
-        api(self.neighbours_of, api_name="neighbours", concurrency_limit=4)
+        offer(self.neighbours_of, "neighbours", concurrency_limit=4)
 
     @guarded
     def refresh(
@@ -186,8 +186,13 @@ class EmbeddingsTab:
     def neighbours_of(self, model: str, token: str, count: int = 10) -> dict[str, Any]:
         """The tokens whose embeddings point most nearly the same way as that of a token.
 
-        model: "starter", "run:ID", or either with "@STEP". token: a word, with or without the space in front.
-        → the token that was found, and its `count` nearest neighbours with their cosines, nearest first.
+        Args:
+            model: "starter", "run:ID" for the newest weights of a run, or either with "@STEP" behind it.
+            token: a word, with or without the space in front.
+            count: how many neighbours.
+
+        Returns:
+            The token that was found, and its nearest neighbours with their cosines, nearest first.
         """
         check_range("count", count, 1, MAX_NEIGHBOURS, integer=True)
         loaded = self.models.get(ModelRef.parse(model))

@@ -1,17 +1,19 @@
 """Writing for other people's programs: the endpoint /generate, the same in gradio_client and in curl."""
 
-import inspect
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
-from gradio.events import api
-
+from gpt2demo.figures.text import percent
+from gpt2demo.generation.prompts import beams as checked_beams
 from gpt2demo.generation.prompts import precision as checked_precision
 from gpt2demo.generation.prompts import read_prompt, sampling
 from gpt2demo.generation.prompts import samples as one_for_each
-from gpt2demo.runs.models import ModelRef
+from gpt2demo.runs.models import LoadedModel, ModelRef
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.generate_source import source_sentence
-from gpt2demo.ui.generate_writing import Asked, follow
+from gpt2demo.ui.generate_writing import Asked, follow, follow_search
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Page
 from gpt2demo.ui.text import generate as words
@@ -34,6 +36,7 @@ def add_endpoint(page: Page) -> None:
         stop: list[str] | None = None,
         precision: str = "fp32",
         samples: int = 1,
+        beams: int = 0,
     ) -> Iterator[tuple[list[str], str]]:
         """Continue a text with a GPT-2 that was trained on this page, a few tokens at a time.
 
@@ -54,6 +57,8 @@ def add_endpoint(page: Page) -> None:
             stop: At most four strings of at most 200 characters; a text ends when one of them was written.
             precision: "fp32" (as trained), "bf16" or "int8" (half and a quarter of the memory).
             samples: How many texts to write at once, 1 to 4, with the seeds seed, seed + 1 and so on.
+            beams: 0 draws the tokens; 1 to 8 is beam search: so many texts are followed, and come with the
+                likeliest first. It knows no luck: of the settings only max_new_tokens and precision count.
         """
         stops = [] if stop is None else stop
         config = sampling(
@@ -61,14 +66,20 @@ def add_endpoint(page: Page) -> None:
         )  # fmt: skip
         configs = one_for_each(samples, config)
         bits = checked_precision(precision)
+        followed = checked_beams(beams)
         ref = ModelRef.parse(model)
         loaded = page.services.models.get(ref)
         ids = read_prompt(loaded.tokenizer, prompt).ids
         who = source_sentence(page, model, loaded)
+        there = partial(page.services.models.folder, ref)
+        if followed:
+            length = int(config.max_new_tokens)
+            yield from _searched(loaded, ids, who, followed, length, precision=bits, there=there)
+            return
         asked = [Asked(prompt_ids=ids, rules=rules) for rules in configs]
         written: list[list[int]] = [[] for _ in configs]
         problem = None
-        growing = follow(loaded, asked, precision=bits, there=lambda: page.services.models.folder(ref))
+        growing = follow(loaded, asked, precision=bits, there=there)
         with closing(growing):
             for grown in growing:
                 for text, new in zip(written, grown.new, strict=True):
@@ -87,7 +98,34 @@ def add_endpoint(page: Page) -> None:
                     )
                 yield [loaded.tokenizer.continuation(text) for text in written], sentence
 
-    # gradio takes the types of one message from the signature, where Python has those of the generator
-    signature = inspect.signature(generate_text)
-    generate_text.__signature__ = signature.replace(return_annotation=tuple[list[str], str])  # type: ignore[attr-defined]
-    api(generate_text, api_name="generate", concurrency_limit=None)
+    offer(generate_text, "generate", concurrency_limit=None)
+
+
+def _searched(
+    loaded: LoadedModel,
+    ids: Sequence[int],
+    who: str,
+    beams: int,
+    length: int,
+    *,
+    precision: str,
+    there: Callable[[], object],
+) -> Iterator[tuple[list[str], str]]:
+    """The likeliest texts so far, the best first, and how the search goes."""
+    texts: list[str] = []
+    count, chance = 0, ""
+    growing = follow_search(loaded, ids, beams=beams, max_new_tokens=length, precision=precision, there=there)
+    with closing(growing):
+        for grown in growing:
+            for step in grown.new[0]:
+                texts = [loaded.tokenizer.continuation(beam.ids) for beam in step.beams]
+                count = step.index + 1
+                chance = percent(math.exp(step.beams[0].logprob / count))
+            speed = count / grown.seconds
+            if grown.problems[0] is not None:
+                sentence = words.broken_off(str(grown.problems[0]))
+            elif grown.over[0]:
+                sentence = words.found(who, count, speed, beams, chance)
+            else:
+                sentence = words.ahead(grown.ahead) if grown.ahead else words.following(beams, count, speed)
+            yield texts, sentence

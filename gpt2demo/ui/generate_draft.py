@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpt2demo.errors import TextError
-from gpt2demo.generation.engine import Written
+from gpt2demo.figures.text import percent
 from gpt2demo.generation.prompts import Prompt
-from gpt2demo.generation.records import Logits, TokenStep, chosen_instead
+from gpt2demo.generation.records import Logits, TokenStep, Written, chosen_instead
 from gpt2demo.generation.road import mark_seen
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.writing import context_window
@@ -27,6 +27,15 @@ HOVER_ALTERNATIVES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """A text as the outcome of a beam search."""
+
+    beams: int  # how many texts were followed
+    place: int  # of this one among them, 1 for the likeliest
+    logprob: float  # natural log of the probability of all of it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Draft:
     """A prompt and what was written after it. Every change is a new Draft, so they can be shared."""
 
@@ -41,6 +50,7 @@ class Draft:
     precision: str = "fp32"  # in how many bits the model wrote last
     sample: int = 0  # which of the samples that were written together; their seeds follow each other
     branched: int | None = None  # at which step it leaves the text that it was taken from
+    found: Found | None = None  # how beam search found it, if it did and nobody has written on since
     key: str = field(default_factory=lambda: secrets.token_hex(4))  # tells the texts of a session apart
     steps: tuple[TokenStep, ...] = ()
     logits: tuple[Logits | None, ...] = ()  # per step; None where they had to be forgotten
@@ -74,7 +84,7 @@ class Draft:
 
     def by(self, loaded: LoadedModel, rules: SamplingConfig, precision: str, made_by: str) -> "Draft":
         """The same text, to be continued by these weights with these settings."""
-        return replace(self, step=loaded.step, rules=rules, precision=precision, made_by=made_by)
+        return replace(self, step=loaded.step, rules=rules, precision=precision, made_by=made_by, found=None)
 
     def belongs_to(self, ref: str, prompt: object) -> bool:
         """Whether it is this model's continuation of this prompt, so that it can be continued."""
@@ -120,6 +130,11 @@ def stopped(draft: Draft) -> Draft:
     return draft if draft.finished else ended(draft, "stopped", f"{words.STOPPED} {facts_line(draft)}")
 
 
+def failed(draft: Draft) -> Draft:
+    """The same text, ended by a bug of ours; one that was finished before stays as it is."""
+    return draft if draft.finished else ended(draft, "failed", words.FAILED)
+
+
 def take(draft: Draft, index: int, id_: int, config: SamplingConfig) -> Draft:
     """A branch: the text up to a place, and there another token than the one that was written."""
     logits = draft.logits[index] if index < len(draft.logits) else None
@@ -132,6 +147,7 @@ def take(draft: Draft, index: int, id_: int, config: SamplingConfig) -> Draft:
         logits=draft.logits[: index + 1],
         taken=frozenset(i for i in draft.taken if i < index) | {index},
         branched=index,
+        found=None,
         key=secrets.token_hex(4),
         strip="",
     )
@@ -153,6 +169,10 @@ def most_undecided(draft: Draft, first: int = 0) -> int | None:
 
 def facts_line(draft: Draft, speed: float | None = None) -> str:
     """Who wrote this, how fast, and how to get the same again."""
+    if (found := draft.found) is not None:
+        count = len(draft.steps)
+        chance = percent(math.exp(found.logprob / max(1, count)))
+        return words.found(draft.made_by, count, speed, found.beams, chance)
     return words.facts(draft.made_by, len(draft.steps), speed, draft.seed)
 
 

@@ -28,6 +28,7 @@ def _text(draft: Draft) -> dict[str, Any]:
         "seed": draft.seed,
         "settings": asdict(draft.rules),
         "branched_at": draft.branched,
+        "beam_search": None if draft.found is None else asdict(draft.found),
         "prompt": draft.prompt.text,
         "prompt_ids": draft.prompt.ids,
         "text": draft.text,

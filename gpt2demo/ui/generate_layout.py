@@ -7,11 +7,13 @@ from gpt2demo.ui.components import Number, PlotlyPlot, SafeHTML, Slider, TokenCo
 from gpt2demo.ui.generate_panel import BARS_HEIGHT
 from gpt2demo.ui.generate_sheet import Spot, Turn
 from gpt2demo.ui.text import generate as words
+from gpt2demo.ui.text import precision
 from gpt2demo.ui.theme import empty, hint, section
 
 KEEP_SECONDS = 3600  # how long a session's text is remembered
 EXAMPLE_SEED = 7
 SLIDER_LENGTH, SLIDER_TOP_K = 300, 100
+BEAMS = (2, 3, 4, 8)  # offered; of more than four the four likeliest are shown
 
 COPY_JS = """(text) => {
   const fallback = () => {
@@ -63,6 +65,7 @@ class Controls:
                 self._lay_out_panel()
         self.rules = [self.temperature, self.top_k, self.top_p, self.min_p, self.penalty]
         self.settings = [*self.rules, self.length, self.seed, self.stops, self.precision, self.samples]
+        self.settings += [self.beams]
         self.buttons = [self.generate, self.step, self.stop, self.reset, self.take]
         self.panel = [self.head, self.bars, self.table, self.other]
 
@@ -143,10 +146,16 @@ class Controls:
                 label=words.STOPS, info=words.STOPS_INFO, lines=2, max_lines=4,
                 elem_id="generate-stops", interactive=True,
             )  # fmt: skip
+            self.beams = gr.Radio(
+                [(words.BEAMS_OFF, 0), *BEAMS], value=0, label=words.BEAMS, info=words.BEAMS_INFO,
+                elem_id="generate-beams", interactive=True,
+            )  # fmt: skip
             self.precision = gr.Radio(
                 list(words.PRECISIONS), value="fp32", label=words.PRECISION, info=words.PRECISION_INFO,
                 elem_id="generate-precision", interactive=True,
             )  # fmt: skip
+            self.measure = gr.Button(precision.MEASURE, size="sm", elem_id="generate-measure")
+            self.cost = SafeHTML(elem_id="generate-cost")
             self.seed = Number(
                 EXAMPLE_SEED, label=words.SEED, info=words.SEED_INFO, precision=0,
                 elem_id="generate-seed", interactive=True,

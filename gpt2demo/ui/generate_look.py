@@ -19,24 +19,14 @@ class Look:
     """Handlers that never run a model: all they need is stored with the texts."""
 
     @guarded
-    def look_at(
-        self,
-        sheet: Sheet | None,
-        spot: Spot,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        min_p: Any,
-        penalty: Any,
-        event: gr.EventData,
-    ) -> tuple[Any, ...]:
+    def look_at(self, sheet: Sheet | None, spot: Spot, event: gr.EventData, *rules: Any) -> tuple[Any, ...]:
         """The road of a token that was clicked."""
         column, place = said(event, "column"), said(event, "index")
         draft = _text_at(sheet, column)
         if not isinstance(place, int) or not 0 <= place < draft.lead + len(draft.steps):
             raise _put_away()
         spot = Spot(column=column, step=place - draft.lead)
-        return (spot, *panel(draft, spot.step, rules_of((temperature, top_k, top_p, min_p, penalty))))
+        return (spot, *panel(draft, spot.step, rules_of(rules)))
 
     @guarded
     def pin(self, sheet: Sheet | None, pins: frozenset[str], event: gr.EventData) -> frozenset[str]:
@@ -56,21 +46,10 @@ class Look:
             return (gr.skip(),) * PANEL_PARTS
 
     @guarded
-    def choose_bar(
-        self,
-        sheet: Sheet | None,
-        spot: Spot,
-        temperature: Any,
-        top_k: Any,
-        top_p: Any,
-        min_p: Any,
-        penalty: Any,
-        event: gr.EventData,
-    ) -> Any:
+    def choose_bar(self, sheet: Sheet | None, spot: Spot, event: gr.EventData, *rules: Any) -> Any:
         """A click on a bar chooses its token as the one to continue with."""
-        config = rules_of((temperature, top_k, top_p, min_p, penalty))
         draft = sheet.at(spot) if sheet else None
-        found = clicked_alternative(draft, spot.step, config, said(event, "y"))
+        found = clicked_alternative(draft, spot.step, rules_of(rules), said(event, "y"))
         return gr.skip() if found is None else found
 
     @guarded

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gpt2demo.generation.prompts import precision, samples, sampling, stop_lines
+from gpt2demo.generation.prompts import beams, precision, samples, sampling, stop_lines
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.ui.generate_draft import Draft
 
@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     stop: Any = ""
     precision: Any = "fp32"
     samples: Any = 1
+    beams: Any = 0  # how many texts a beam search follows; 0: tokens are drawn instead
     fresh: Any = False  # a new seed for every new text
 
     def config(self, old: Draft | None = None, *, length: int | None = None) -> SamplingConfig:
@@ -39,6 +40,11 @@ class Settings(NamedTuple):
     def configs(self) -> list[SamplingConfig]:
         """The same for each of the samples that are written side by side."""
         return samples(self.samples, self.config())
+
+    @property
+    def followed(self) -> int:
+        """How many texts a beam search follows, checked; 0 for none."""
+        return beams(self.beams)
 
     @property
     def bits(self) -> str:

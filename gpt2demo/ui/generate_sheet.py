@@ -1,6 +1,7 @@
 """The texts of one session side by side: samples of one prompt, and branches of one text."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from gpt2demo.errors import LimitError
@@ -75,6 +76,8 @@ def lay_out(drafts: Sequence[Draft], pins: Collection[str] = ()) -> Sheet:
 
 def title(draft: Draft) -> str:
     """What stands above a text when there are several."""
+    if draft.found is not None:
+        return words.beam(draft.found.place, draft.found.logprob)
     if draft.branched is None:
         return words.sample(draft.seed)
     token = display_token(draft.tokenizer.token_bytes(draft.steps[draft.branched].id), 24)
@@ -120,3 +123,16 @@ def add_branch(
         texts = [draft for draft in texts if draft is not gone]
     drawn = lay_out([*texts, branch], pins)
     return drawn, len(texts), gone
+
+
+def grow(
+    sheet: Sheet, columns: list[int], growing: Generator[tuple[Draft, ...], None, None], turn: Turn
+) -> Generator[Sheet, None, None]:
+    """The sheet with what has come in some of its columns, until all is there or a person stops it."""
+    with closing(growing):
+        for texts in growing:
+            stop = turn.wanted == "stop"
+            sheet = sheet.grown(columns, tuple(map(stopped, texts)) if stop else texts)
+            yield sheet
+            if stop:
+                return

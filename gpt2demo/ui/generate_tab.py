@@ -1,6 +1,6 @@
 """The Generate tab: a prompt, the texts that a model writes after it, and how each token was chosen."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -11,20 +11,22 @@ from gpt2demo.errors import TextError
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.runs.models import LoadedModel, ModelRef
-from gpt2demo.ui import reading_part
 from gpt2demo.ui.generate_api import add_endpoint
-from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, stopped, take
+from gpt2demo.ui.generate_beams import search
+from gpt2demo.ui.generate_draft import Draft, begin, most_undecided, take
 from gpt2demo.ui.generate_examples import Beginnings
 from gpt2demo.ui.generate_layout import COPY_JS, REVEAL_JS, SAVE_ALL_JS, SAVE_JS, Controls
 from gpt2demo.ui.generate_look import Look
 from gpt2demo.ui.generate_panel import panel
 from gpt2demo.ui.generate_settings import Settings
-from gpt2demo.ui.generate_sheet import COLUMNS, Sheet, Spot, Turn, add_branch, lay_out, start, title
+from gpt2demo.ui.generate_sheet import COLUMNS, Sheet, Spot, Turn, add_branch, grow, lay_out, start, title
 from gpt2demo.ui.generate_source import source_sentence
 from gpt2demo.ui.generate_writing import write
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.memo import Memo
 from gpt2demo.ui.page import Page, Tab, both
+from gpt2demo.ui.precision_part import PrecisionPart
+from gpt2demo.ui.reading_part import ReadingPart
 from gpt2demo.ui.text import generate as words
 from gpt2demo.ui.theme import notice, pieces
 
@@ -36,7 +38,9 @@ Updates = Iterator[tuple[Any, ...]]
 
 def build(page: Page) -> Tab:
     """Lays the tab out and wires it."""
-    return both(GenerateTab(page).tab(), reading_part.build(page))
+    writer, reader = GenerateTab(page), ReadingPart(page)
+    PrecisionPart(page, writer.controls, reader)
+    return both(writer.tab(), reader.tab())
 
 
 class GenerateTab:
@@ -152,9 +156,13 @@ class GenerateTab:
     def write_new(
         self, turn: Turn, ref: str, prompt: str, sheet: Sheet | None, spot: Spot, pins: Any, *values: Any
     ) -> Updates:
-        """Generate: new texts from the prompt, one for each sample."""
+        """Generate: new texts from the prompt, one for each sample, or those that beam search finds."""
         settings = Settings(*values)
-        drafts = self._begin(ref, prompt, settings.configs())
+        drafts = self._begin(ref, prompt, settings.configs(), settings.bits)
+        if settings.followed:
+            sheet, (column,) = start(sheet, drafts[:1], pins)
+            yield from self._search(turn, sheet, column, ref, settings, pins)
+            return
         sheet, columns = start(sheet, drafts, pins)
         yield from self._write(turn, sheet, columns, ref, [d.rules for d in drafts], settings.bits)
 
@@ -201,11 +209,14 @@ class GenerateTab:
         spot = Spot(column=column)
         return (sheet.strip, sheet, config.seed, "", *self.idle(), spot, *panel(sheet.at(spot), None, config))
 
-    def _begin(self, ref: str, text: object, configs: Sequence[SamplingConfig]) -> list[Draft]:
+    def _begin(
+        self, ref: str, text: object, configs: Sequence[SamplingConfig], bits: str = "fp32"
+    ) -> list[Draft]:
         loaded = self.models.get(ModelRef.parse(ref))
         prompt = read_prompt(loaded.tokenizer, text)
         by = source_sentence(self.page, ref, loaded)
-        return [replace(begin(loaded, ref, prompt, config, by), sample=i) for i, config in enumerate(configs)]
+        drafts = [begin(loaded, ref, prompt, config, by) for config in configs]
+        return [replace(draft, sample=i, precision=bits) for i, draft in enumerate(drafts)]
 
     def _there(self, ref: str) -> Callable[[], object]:
         """Raises NotFoundError once the model is deleted."""
@@ -224,42 +235,60 @@ class GenerateTab:
         show: int | None = None,
         message: str = "",
     ) -> Updates:
-        """Streams texts as they grow: strip, sheet, seed, notice, buttons, and at the end the panel.
-
-        show: the step that the panel shows afterwards; by default the one written, or the most undecided.
-        """
+        """Lets the model write on in some columns, each by its own settings. The rest as for `_show`."""
         loaded = self.models.get(ModelRef.parse(ref))
         by = source_sentence(self.page, ref, loaded)
         drafts = [
             sheet.drafts[c].by(loaded, config, bits, by) for c, config in zip(columns, configs, strict=True)
         ]
-        sheet = sheet.grown(columns, drafts)
+        sheet = sheet.grown(columns, drafts).marked(Spot(column=columns[0]))
+        growing = write(drafts, loaded, share=sheet.share, there=self._there(ref))
+        sheets = grow(sheet, columns, growing, turn)
+        yield from self._show(turn, sheet, columns[0], sheets, show=show, message=message)
+
+    def _search(
+        self, turn: Turn, sheet: Sheet, column: int, ref: str, settings: Settings, pins: Collection[str]
+    ) -> Updates:
+        """Lets a beam search find the texts from the last column on. The rest as for `_show`."""
+        loaded = self.models.get(ModelRef.parse(ref))
+        sheet = sheet.marked(Spot(column=column))
+        beams, there = settings.followed, self._there(ref)
+        sheets = search(sheet, column, loaded, beams=beams, turn=turn, pins=pins, there=there)
+        yield from self._show(turn, sheet, column, sheets)
+
+    def _show(
+        self,
+        turn: Turn,
+        sheet: Sheet,
+        column: int,
+        sheets: Generator[Sheet, None, None],
+        *,
+        show: int | None = None,
+        message: str = "",
+    ) -> Updates:
+        """Streams a sheet as it grows: strip, sheet, seed, notice, buttons, and at the end the panel.
+
+        show: the step that the panel shows afterwards; by default the one written, or the most undecided.
+        """
         turn.wanted = "write"
-        one = all(config.max_new_tokens == 1 for config in configs)
-        spot = Spot(column=columns[0])
-        first = len(drafts[0].steps)
+        old = sheet.drafts[column]
+        one = old.rules.max_new_tokens == 1
+        spot = Spot(column=column)
         same_buttons = [gr.skip()] * len(self.controls.buttons)
         same_panel = [gr.skip()] * len(self.controls.panel)
-        seed = drafts[0].seed - drafts[0].sample
-        sheet = sheet.marked(spot)
+        seed = old.seed - old.sample
         yield (sheet.strip, sheet, seed, message, *_buttons(writing=not one), spot, *same_panel)
-        growing = write(drafts, loaded, share=sheet.share, there=self._there(ref))
-        with closing(growing):
-            for grown in growing:
+        with closing(sheets):
+            for sheet in sheets:
                 if turn.wanted == "leave":
                     return
-                if turn.wanted == "stop":
-                    grown = tuple(map(stopped, grown))
-                sheet = sheet.grown(columns, grown)
                 yield (sheet.strip, sheet, gr.skip(), gr.skip(), *same_buttons, gr.skip(), *same_panel)
-                if all(draft.finished for draft in grown):
-                    break
-        draft = sheet.drafts[columns[0]]
+        draft = sheet.drafts[column]
         if show is None:
-            show = len(draft.steps) - 1 if one else most_undecided(draft, first)
+            show = len(draft.steps) - 1 if one else most_undecided(draft, len(old.steps))
         spot = replace(spot, step=show)
         sheet = sheet.marked(spot)
-        shown = panel(draft, show, configs[0])
+        shown = panel(draft, show, old.rules)
         yield (sheet.strip, sheet, gr.skip(), gr.skip(), *self.idle(), spot, *shown)
 
     def idle(self) -> tuple[Any, ...]:

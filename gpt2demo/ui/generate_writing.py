@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 from gpt2demo.errors import UserError
-from gpt2demo.generation.engine import Stream, Written
+from gpt2demo.generation.beams import BeamStep
+from gpt2demo.generation.records import Written
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.stopping import stop_watch
+from gpt2demo.generation.streams import Item, Place
 from gpt2demo.runs.models import LoadedModel
 from gpt2demo.ui.components import status_line
-from gpt2demo.ui.generate_draft import Draft, added, ended, facts_line, flow_after, step_line
+from gpt2demo.ui.generate_draft import Draft, added, ended, facts_line, failed, flow_after, step_line
 from gpt2demo.ui.text import generate as words
 
 YIELD_SECONDS = 0.14  # so seldom each visitor gets what is new ...
@@ -33,10 +36,10 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Growth:
+class Growth(Generic[Item]):
     """What has come since the last time."""
 
-    new: tuple[tuple[Written, ...], ...]  # of each text
+    new: tuple[tuple[Item, ...], ...]  # of each text
     over: tuple[bool, ...]  # whether nothing more will come
     problems: tuple[UserError | None, ...]  # why a text ended before its time
     ahead: int  # how many texts of others wait before these; 0 when it is their turn
@@ -50,7 +53,7 @@ def follow(
     precision: str = "fp32",
     with_logits: bool = False,
     there: Callable[[], object] = lambda: None,
-) -> Generator[Growth, None, None]:
+) -> Generator[Growth[Written], None, None]:
     """Has texts written side by side; when it is closed, their places are free at the next token.
 
     there: raises a UserError when the model is gone; what is written by then stays. Raises BusyError.
@@ -72,23 +75,39 @@ def follow(
         yield from _taken(streams, there)
 
 
-def _taken(streams: Sequence[Stream], there: Callable[[], object]) -> Generator[Growth, None, None]:
+def follow_search(
+    loaded: LoadedModel,
+    prompt_ids: Sequence[int],
+    *,
+    beams: Any,
+    max_new_tokens: int,
+    precision: str = "fp32",
+    there: Callable[[], object] = lambda: None,
+) -> Generator[Growth[BeamStep], None, None]:
+    """Has a beam search made; the rest as for `follow`. Raises LimitError for numbers out of range."""
+    engine = loaded.engine(precision)
+    with engine.search(prompt_ids, beams=beams, max_new_tokens=max_new_tokens) as search:
+        yield from _taken([search], there)
+
+
+def _taken(
+    streams: Sequence[Place[Item]], there: Callable[[], object]
+) -> Generator[Growth[Item], None, None]:
     going = list(range(len(streams)))
     count = 0
     began = looked = time.monotonic()
     ahead = streams[0].ahead
     while going:
-        new: list[tuple[Written, ...]] = [()] * len(streams)
+        new: list[tuple[Item, ...]] = [()] * len(streams)
         problems: list[UserError | None] = [None] * len(streams)
         crowded = min(SELDOM_SECONDS, YIELD_SECONDS * max(1.0, streams[0].company / CROWD))
         pause = WAITING_SECONDS if ahead else crowded
         for i in list(going):
-            was_ended = streams[i].ended  # asked first: then nothing comes after what is taken
             try:
                 new[i] = tuple(streams[i].take(pause))
             except UserError as error:
                 problems[i] = error
-            if problems[i] or (new[i] and new[i][-1].step.end) or (was_ended and not new[i]):
+            if problems[i] or streams[i].over:
                 going.remove(i)
             pause = 0.0
         count += sum(map(len, new))
@@ -123,7 +142,8 @@ def write(
 ) -> Generator[tuple[Draft, ...], None, None]:
     """Lets the model write on in all drafts, each by its own rules; yields them as they have grown.
 
-    share: among how many texts the room for scores is divided. seconds: stops after so long.
+    share: among how many texts the room for scores is divided. seconds: stops after so long. After a bug the
+    texts say so too, before its exception goes on to who tells of it.
     """
     growing = [_Growing(draft) for draft in drafts]
     yield tuple(one.draft for one in growing)
@@ -141,6 +161,9 @@ def write(
                     return
         except UserError as problem:  # too many wait
             yield tuple(ended(one.draft, "stopped", str(problem)) for one in growing)
+        except Exception:
+            yield tuple(failed(one.draft) for one in growing)
+            raise
 
 
 class _Growing:
@@ -152,7 +175,7 @@ class _Growing:
         self._count = 0
         self._status = ""
 
-    def add(self, grown: Growth, i: int, *, share: int, late: bool) -> None:
+    def add(self, grown: Growth[Written], i: int, *, share: int, late: bool) -> None:
         """Takes in what came for text `i`. late: it ends here, as nobody wants to wait for more."""
         if self.draft.finished:
             return
@@ -166,7 +189,7 @@ class _Growing:
         if over:
             self.draft = _last_words(self.draft, grown.problems[i], speed)
 
-    def _how_it_goes(self, grown: Growth, i: int, speed: float | None) -> str:
+    def _how_it_goes(self, grown: Growth[Written], i: int, speed: float | None) -> str:
         """A status line; "" where it has nothing new to say."""
         status = self._status
         if grown.ahead:

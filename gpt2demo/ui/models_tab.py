@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 
 from gpt2demo.errors import ConfigError, NotFoundError, UserError
 from gpt2demo.runs.export import Exported, export_zip
@@ -15,6 +14,7 @@ from gpt2demo.ui.bring_part import BringPart
 from gpt2demo.ui.compare_part import ComparePart
 from gpt2demo.ui.components.model_list import ModelList
 from gpt2demo.ui.components.safe_html import SafeHTML
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.escape import Safe
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.models_about import about
@@ -78,12 +78,12 @@ class ModelsTab:
         )
 
     def _for_programs(self) -> None:
-        api(self.list_models, api_name="models", concurrency_limit=None)
-        api(self.rename_model, api_name="rename_model", concurrency_limit=None)
-        api(self.delete_model, api_name="delete_model", concurrency_limit=None)
-        api(
+        offer(self.list_models, "models", concurrency_limit=None)
+        offer(self.rename_model, "rename_model", concurrency_limit=None)
+        offer(self.delete_model, "delete_model", concurrency_limit=None)
+        offer(
             self.export_model,
-            api_name="export_model",
+            "export_model",
             concurrency_limit=PACKING_AT_ONCE,
             concurrency_id="packing",
         )

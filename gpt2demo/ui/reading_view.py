@@ -40,10 +40,10 @@ def copies(reading: Reading) -> Safe:
     if reading.passages is None:
         return tag("p", words.NO_TEXT)
     if not reading.passages:
-        return tag("p", words.NOTHING_COPIED)
+        return tag("p", words.nothing_copied(reading.least))
     key = tag("span", words.KEY, class_="gd-marked")
     return join(
-        tag("p", key, words.KEY_MEANS),
+        tag("p", key, words.key_means(reading.least)),
         tag("p", words.longest(len(reading.longest)), tag("q", _line(reading.longest))),
     )
 
@@ -64,7 +64,7 @@ def numbers(reading: Reading, compared: Comparison, known: Learnt | None) -> Saf
             (words.PERPLEXITY, _number(own.perplexity), words.PERPLEXITY_UNIT),
             (words.BITS, _number(own.bits_per_character), words.BITS_UNIT),
             (words.RIGHT, percent(own.accuracy), words.RIGHT_UNIT),
-            (words.COPIED, _share(reading.copied), words.COPIED_UNIT),
+            (words.COPIED, _share(reading.copied), words.copied_unit(reading.least)),
         ]
     )
     if known is None:

@@ -4,11 +4,10 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from gradio.events import api
-
 from gpt2demo.runs.identity import is_owner, new_owner
 from gpt2demo.runs.rate_searches import RateSearches
 from gpt2demo.training.finder import suggest
+from gpt2demo.ui.endpoints import offer
 from gpt2demo.ui.guard import guarded
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.train_form import Form, variant_fields
@@ -34,7 +33,7 @@ class TrainAPI:
             self.stop_training,
         )
         for endpoint in endpoints:
-            api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
+            offer(endpoint, endpoint.__name__, concurrency_limit=None)
 
     @guarded
     def start_training(
@@ -143,19 +142,51 @@ class TrainAPI:
         return self.live.poll([run, after_step])
 
     def pause_training(self, run: str, owner: str) -> str:
-        """Lets a run save and rest; it can be resumed. owner: the secret token that start_training gave."""
+        """Lets a run save and rest; it can be resumed.
+
+        Args:
+            run: a run's id.
+            owner: the secret token that start_training gave.
+
+        Returns:
+            The run's state after it.
+        """
         return self._command(self.services.manager.pause, owner, run)
 
     def resume_training(self, run: str, owner: str) -> str:
-        """Lets a paused or stopped run go on exactly where it was saved."""
+        """Lets a paused or stopped run go on exactly where it was saved.
+
+        Args:
+            run: a run's id.
+            owner: the secret token that start_training gave.
+
+        Returns:
+            The run's state after it.
+        """
         return self._command(self.services.manager.resume, owner, run)
 
     def resume_training_slower(self, run: str, owner: str) -> str:
-        """Lets a run that diverged go on from before it went wrong, with a tenth of its learning rate."""
+        """Lets a run that diverged go on from before it went wrong, with a tenth of its learning rate.
+
+        Args:
+            run: a run's id.
+            owner: the secret token that start_training gave.
+
+        Returns:
+            The run's state after it.
+        """
         return self._command(self.services.manager.resume_slower, owner, run)
 
     def stop_training(self, run: str, owner: str) -> str:
-        """Lets a run save its model, measure its result and end."""
+        """Lets a run save its model, measure its result and end.
+
+        Args:
+            run: a run's id.
+            owner: the secret token that start_training gave.
+
+        Returns:
+            The run's state after it.
+        """
         return self._command(self.services.manager.stop, owner, run)
 
     @guarded

@@ -21,6 +21,7 @@ from gpt2demo.ui.page import Page, Services
 STARTER = Path(__file__).resolve().parents[2] / "assets" / "starter"
 PASSES = [0]  # how often any engine has run its model
 PAUSE = [0.0]  # seconds that each pass takes longer, for those who want to stop it
+FAULTS: list[int] = []  # before which of these runs the program shall fail
 
 
 def count(engine: Engine) -> Engine:
@@ -29,6 +30,8 @@ def count(engine: Engine) -> Engine:
     def counted(*values: Any) -> Any:
         PASSES[0] += 1
         time.sleep(PAUSE[0])
+        if PASSES[0] in FAULTS:
+            raise RuntimeError("the fault that a test asked for")
         return run(*values)
 
     engine.model.next_logits = counted  # type: ignore[method-assign]
@@ -65,7 +68,13 @@ def main(folder: Path) -> None:
             """Makes each forward pass so much longer."""
             PAUSE[0] = seconds
 
+        def fail_soon() -> int:
+            """Lets the program fail after some more tokens."""
+            FAULTS.append(PASSES[0] + 30)
+            return FAULTS[-1]
+
         api(passes, api_name="passes")
+        api(fail_soon, api_name="fail_soon")
         api(slow_down, api_name="slow_down")
         demo.load(tab.refresh, list(tab.inputs), list(tab.outputs), show_progress="hidden")
         demo.load(None, None, None, js="() => document.body.classList.add('gd-simple')")

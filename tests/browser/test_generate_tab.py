@@ -143,3 +143,74 @@ def test_a_long_text_is_stopped_and_kept(generate_page, open_page):
     assert 40 < int(page.locator(TEXT).get_attribute("data-tokens") or 0) < 300
     expect(page.locator("#generate-go")).to_be_enabled(timeout=PATIENCE)
     asked(page, generate_page, "slow_down", 0)
+
+
+def test_beam_search_shows_its_texts_side_by_side(generate_page, open_page):
+    page = opened(open_page(generate_page, width=1024))
+    set_slider(page, "generate-length", "15")
+    page.locator("#generate-beams").get_by_text("3", exact=True).click()
+    write(page)
+    has(page, "columns", "3")
+    titles = page.locator(f"{TEXT} .gd-column-title").all_inner_texts()
+    assert all(re.fullmatch(rf"Beam {i}: log p −\d+\.\d\d", t) for i, t in enumerate(titles, 1))
+    numbers = [float(title.rsplit(" ", 1)[1].replace("−", "-")) for title in titles]
+    assert numbers == sorted(numbers, reverse=True) and len(set(numbers)) > 1
+    last = page.locator(f"{TEXT} .gd-column").nth(2)
+    expect(last.locator(".gd-token.gd-tinted")).to_have_count(15)
+    expect(last.locator(".gd-tokens-note")).to_contain_text("beam search with 3 beams")
+    last.locator(".gd-token:not(.gd-prompt)").nth(14).click()
+    expect(page.locator("#generate-token")).to_contain_text("Token 15 of the continuation")
+    set_slider(page, "generate-length", "300")
+    asked(page, generate_page, "slow_down", 0.05)
+    page.locator("#generate-go").click()
+    has(page, "status", "running")
+    expect(page.locator(f"{TEXT} .gd-tokens-note").first).to_contain_text("Following the likeliest 3 texts")
+    page.locator("#generate-stop").click()
+    has(page, "status", "stopped")
+    expect(page.locator("#generate-go")).to_be_enabled(timeout=PATIENCE)
+    asked(page, generate_page, "slow_down", 0)
+
+
+def test_after_a_fault_of_ours_the_text_stays_and_says_so(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    set_slider(page, "generate-length", "300")
+    asked(page, generate_page, "fail_soon")
+    page.locator("#generate-go").click()
+    has(page, "status", "failed")
+    note = page.locator(f"{TEXT} .gd-tokens-note")
+    expect(note).to_contain_text("our mistake and not yours. What is written stays")
+    expect(page.get_by_text("A fault in the program, sorry")).to_be_visible()
+    assert page.locator(f"{TEXT} .gd-token:not(.gd-prompt)").count() >= 20
+    for name, usable in (("go", True), ("step", True), ("stop", False), ("reset", True), ("take", True)):
+        expect(page.locator(f"#generate-{name}")).to_be_enabled(enabled=usable, timeout=PATIENCE)
+    set_slider(page, "generate-length", "10")
+    write(page)
+
+
+def test_what_fewer_bits_cost_is_measured_when_somebody_asks(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    cost = page.locator("#generate-cost")
+    expect(cost).to_have_text("")
+    page.locator("#generate-precision").get_by_text("8 (int8)").click()
+    page.locator("#generate-measure").click()
+    expect(cost).to_contain_text("tokens of its held-out text: with 32 bits a loss of", timeout=PATIENCE)
+    expect(cost).to_contain_text("with 8 bits (int8)")
+    page.locator("#generate-precision").get_by_text("16 (bf16)").click()
+    expect(cost).to_have_text("", timeout=PATIENCE)
+
+
+def test_in_a_window_of_another_width_the_legend_stays_off_the_bars(generate_page, open_page):
+    page = opened(open_page(generate_page))
+    expect(page.locator("#generate-bars")).to_have_attribute("data-status", "ready")
+    page.set_viewport_size({"width": 1024, "height": 900})
+    page.wait_for_function(
+        """() => {
+          const box = (name) => document.querySelector(`#generate-bars ${name}`).getBoundingClientRect();
+          const { width } = box(".gd-plot-area");
+          const drawn = width > 600 && box(".svg-container").width === width;
+          const good = drawn && box(".legend").bottom < box(".yaxislayer-above").top;
+          window.goodFrames = good ? (window.goodFrames || 0) + 1 : 0; // it is drawn more than once
+          return window.goodFrames > 30;
+        }""",
+        timeout=PATIENCE,
+    )

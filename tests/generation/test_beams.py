@@ -8,6 +8,7 @@ from transformers import GPT2Config as TheirConfig
 from transformers import GPT2LMHeadModel
 
 from gpt2demo.errors import LimitError, TextError
+from gpt2demo.generation import beams as beams_module
 from gpt2demo.generation.beams import beam_search
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.writing import generate
@@ -77,10 +78,24 @@ def test_every_kind_of_model_is_followed_with_its_own_memory(architecture):
 def test_steps_are_in_order_and_say_how_many_were_dropped():
     steps = list(beam_search(make_model(), PROMPT, beams=4, max_new_tokens=9))
     assert [step.index for step in steps] == list(range(9))
+    assert [step.last for step in steps] == [False] * 8 + [True]
     assert any(step.dropped for step in steps[1:]) and all(0 <= step.dropped < 4 for step in steps)
     for step in steps:
         assert [b.logprob for b in step.beams] == sorted((b.logprob for b in step.beams), reverse=True)
         assert len({b.ids for b in step.beams}) == 4
+
+
+def test_every_token_has_its_record_and_only_the_newest_keep_their_scores(monkeypatch):
+    model = make_model()
+    monkeypatch.setattr(beams_module, "SCORES_BYTES", 4 * 41 * 3 * 5)  # five tokens of three texts
+    *_, last = beam_search(model, PROMPT, beams=3, max_new_tokens=9)
+    for beam in last.beams:
+        assert beam.logprob == pytest.approx(sum(step.logprob for step, _ in beam.written))
+        assert [step.index for step, _ in beam.written] == list(range(9))
+        assert [step.end for step, _ in beam.written] == [""] * 8 + ["length"]
+        assert [logits is None for _, logits in beam.written] == [True] * 4 + [False] * 5
+        for step, logits in beam.written[4:]:
+            assert logits is not None and logits[step.id] == step.logit
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2_001, 1.5, None, "4", float("nan")])

@@ -10,11 +10,14 @@ import time
 import pytest
 import torch
 
-from gpt2demo.errors import BusyError, DivergedError, TextError
+from gpt2demo.errors import BusyError, DivergedError, LimitError, TextError
 from gpt2demo.generation import engine as engines
-from gpt2demo.generation.engine import Engine, Stream, rows_for
+from gpt2demo.generation import streams
+from gpt2demo.generation.beams import beam_search
+from gpt2demo.generation.engine import Engine, rows_for
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.stopping import StopWatch, stop_watch
+from gpt2demo.generation.streams import Stream
 from gpt2demo.generation.writing import generate
 from gpt2demo.model.baselines import make_model as make_any
 from gpt2demo.model.config import GPT2Config, preset
@@ -128,7 +131,6 @@ def test_alike_prompts_are_read_once(model):
     try:
         engine = Engine(model, rows=8)
         with engine._changed:  # so that all four are there before it begins
-            streams = []
             thread, engine._thread = engine._thread, threading.current_thread()
             for seed in range(4):
                 engine._waiting.append(
@@ -138,10 +140,10 @@ def test_alike_prompts_are_read_once(model):
                         with_logits=False,
                     )
                 )
-            streams = list(engine._waiting)
+            begun = list(engine._waiting)
             engine._thread = thread
         engine.write([7, 7], SamplingConfig(max_new_tokens=1))
-        texts = [ids(stream) for stream in streams]
+        texts = [ids(stream) for stream in begun]
     finally:
         handle.remove()
     assert read[0] == (2, 5), "the four that begin alike are one row, the other is the second"
@@ -180,7 +182,7 @@ def test_a_place_is_free_at_once_when_its_reader_leaves(model):
 
 
 def test_a_reader_who_never_comes_back_is_given_up(model, monkeypatch):
-    monkeypatch.setattr(engines, "PATIENCE", 0.2)
+    monkeypatch.setattr(streams, "PATIENCE", 0.2)
     engine = Engine(model, rows=1)
     forgotten = engine.write(PROMPT, SamplingConfig(max_new_tokens=2_000))
     forgotten.take(SECONDS)
@@ -218,17 +220,64 @@ def test_a_bug_is_told_to_everybody_and_the_engine_goes_on(model):
 def test_too_many_are_refused_and_what_cannot_be_read_too(model, monkeypatch):
     monkeypatch.setattr(engines, "MAX_WAITING", 2)
     engine = Engine(model, rows=1)
-    streams = [engine.write(PROMPT, SamplingConfig(max_new_tokens=2_000))]
-    streams[0].take(SECONDS)
-    streams += [engine.write(PROMPT, SamplingConfig()) for _ in range(2)]
+    texts = [engine.write(PROMPT, SamplingConfig(max_new_tokens=2_000))]
+    texts[0].take(SECONDS)
+    texts += [engine.write(PROMPT, SamplingConfig()) for _ in range(2)]
     with pytest.raises(BusyError, match="wait"):
         engine.write(PROMPT, SamplingConfig())
-    for stream in streams:
+    for stream in texts:
         stream.leave()
     with pytest.raises(TextError):
         engine.write([], SamplingConfig())
     with pytest.raises(TextError):
         engine.write([41], SamplingConfig())
+
+
+def test_a_search_among_texts_finds_what_it_finds_alone(model):
+    engine = Engine(model)
+    config = SamplingConfig(max_new_tokens=40, seed=1)
+    with engine.write(PROMPT, config) as text, engine.search(PROMPT, beams=3, max_new_tokens=25) as search:
+        *_, found = search
+        assert ids(text) == alone(model, PROMPT, config)
+    *_, expected = beam_search(model, PROMPT, beams=3, max_new_tokens=25)
+    assert found.last and [beam.ids for beam in found.beams] == [beam.ids for beam in expected.beams]
+    assert search.over and not search.take(0)
+
+
+def test_searches_go_on_one_after_the_other_and_free_their_place(model):
+    engine = Engine(model)
+    first, second, third = (engine.search(PROMPT, beams=2, max_new_tokens=2_000) for _ in range(3))
+    (step,) = first.take(SECONDS)
+    assert len(step.beams) == 2 and (second.ahead, third.ahead) == (1, 2)
+    second.leave()
+    first.leave()
+    (step,) = third.take(SECONDS)
+    assert step.index >= 0 and third.ahead == 0
+    third.leave()
+
+
+def test_searches_have_limits_and_a_bug_ends_only_the_one_it_met(model, monkeypatch):
+    engine = Engine(model, rows=3)
+    with pytest.raises(LimitError, match="room for 3 at once"):
+        engine.search(PROMPT, beams=4, max_new_tokens=3)
+    for wrong in (0, 9, 1.5, "2", None):
+        with pytest.raises(LimitError):
+            engine.search(PROMPT, beams=wrong, max_new_tokens=3)
+    with pytest.raises(LimitError):
+        engine.search(PROMPT, beams=2, max_new_tokens=2_001)
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory")
+
+    handle = model.ln_f.register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError):
+        list(engine.search(PROMPT, beams=2, max_new_tokens=3))
+    handle.remove()
+    assert len(list(engine.search(PROMPT, beams=2, max_new_tokens=3))[-1].beams) == 2
+    monkeypatch.setattr(engines, "MAX_WAITING", 1)
+    with engine.search(PROMPT, beams=2, max_new_tokens=2_000):
+        with pytest.raises(BusyError, match="wait"):
+            engine.search(PROMPT, beams=2, max_new_tokens=3)
 
 
 def test_the_thread_ends_when_nobody_writes(model, monkeypatch):

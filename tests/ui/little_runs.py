@@ -142,7 +142,7 @@ def blocks() -> Iterator[gr.Blocks]:
 
 
 @contextmanager
-def served(demo: gr.Blocks) -> Iterator[Client]:
+def served(demo: gr.Blocks, **how: Any) -> Iterator[Client]:
     """A program that talks to the endpoints of parts of the page, over HTTP as any other would."""
     made: list[asyncio.AbstractEventLoop] = []
     new_event_loop = asyncio.new_event_loop
@@ -154,7 +154,7 @@ def served(demo: gr.Blocks) -> Iterator[Client]:
     with mock.patch("asyncio.new_event_loop", noted), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gradio's and its libraries' own
         _, address, _ = demo.launch(
-            prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1"
+            prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1", **how
         )
         try:
             yield Client(address, verbose=False)

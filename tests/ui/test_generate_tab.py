@@ -19,6 +19,7 @@ from gradio_client.exceptions import AppError
 
 from gpt2demo.errors import UserError
 from gpt2demo.generation import engine as engine_module
+from gpt2demo.generation.beams import beam_search
 from gpt2demo.generation.prompts import Prompt, read_prompt, sampling, stop_lines
 from gpt2demo.generation.records import Likeliest, TokenStep
 from gpt2demo.model.config import GPT2Config
@@ -39,7 +40,7 @@ from gpt2demo.ui.text import generate as words
 from tests.ui.little_runs import ME, blocks, make_page, make_run, make_services, one_thread, said, served
 
 RULES = (0.8, 0, 1, 0, 1)  # temperature, top-k, top-p, min-p, repetition penalty
-SETTINGS = (*RULES, 12, 3, "", "fp32", 1, False)  # length, seed, stops, precision, samples, a new seed
+SETTINGS = (*RULES, 12, 3, "", "fp32", 1, 0, False)  # length, seed, stops, bits, samples, beams, a new seed
 Updates = Generator[tuple[Any, ...], None, None]
 HOSTILE = ["<img src=x onerror=alert(1)>", "</td><script>", "{{value}}${1}", '"&amp;', "=1+1", "\u202e!"]
 
@@ -69,7 +70,15 @@ def loaded(services: Services) -> LoadedModel:
 def settings(length: Any = 12, seed: Any = 3, fresh: bool = False, **more: Any) -> tuple[Any, ...]:
     """The controls' values; all others are as they stand at first."""
     named = dict(zip(("temperature", "top_k", "top_p", "min_p", "penalty"), RULES, strict=True))
-    named |= {"length": length, "seed": seed, "stop": "", "precision": "fp32", "samples": 1, "fresh": fresh}
+    named |= {
+        "length": length,
+        "seed": seed,
+        "stop": "",
+        "precision": "fp32",
+        "samples": 1,
+        "beams": 0,
+        "fresh": fresh,
+    }
     return tuple((named | more).values())
 
 
@@ -355,6 +364,8 @@ def test_a_very_long_prompt_is_drawn_from_its_end(tab: GenerateTab) -> None:
         ("the", settings(precision="fp8"), "precision is 'fp8'"),
         ("the", settings(precision=["fp32"]), "The precision is"),
         ("the", settings(samples=5), "number of samples is 5"),
+        ("the", settings(beams=9), "number of beams is 9"),
+        ("the", settings(beams="off"), "number of beams is 'off'"),
         ("the", settings(samples=2, seed=2**63 - 1), "seed is 9223372036854775808"),
     ],
 )
@@ -387,7 +398,7 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
     monkeypatch.setattr(GPT2, "forward", never)
     sheet = lay_out([draft])
     place = draft.lead + 4
-    spot, head, bars, table, other = tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=place))
+    spot, head, bars, table, other = tab.look.look_at(sheet, Spot(), said(column=0, index=place), *RULES)
     assert spot == Spot(step=4) and "Token 5 of" in html(head) and words.PENALISED not in table
     _, greedy_bars, greedy, _ = tab.look.redraw(sheet, spot, 0, 0, 1, 0, 1)
     assert greedy_bars != bars and "cut by temperature 0" in greedy
@@ -415,12 +426,12 @@ def test_a_click_shows_the_road_and_sliders_redraw_it_without_the_model(
 def test_a_click_on_the_prompt_or_on_nothing_has_an_answer(tab: GenerateTab) -> None:
     draft = written(tab)
     sheet = lay_out([draft])
-    assert words.PROMPT_TOKEN in html(tab.look.look_at(sheet, Spot(), *RULES, said(column=0, index=0))[1])
+    assert words.PROMPT_TOKEN in html(tab.look.look_at(sheet, Spot(), said(column=0, index=0), *RULES)[1])
     for column, place in ((0, None), (0, "1"), (0, 999), (0, -1), (1, 1), (-1, 1), (None, 1), ("0", 1)):
         with pytest.raises(gr.Error):
-            tab.look.look_at(sheet, Spot(), *RULES, said(column=column, index=place))
+            tab.look.look_at(sheet, Spot(), said(column=column, index=place), *RULES)
     with pytest.raises(gr.Error, match="put away"):
-        tab.look.look_at(None, Spot(), *RULES, said(column=0, index=0))
+        tab.look.look_at(None, Spot(), said(column=0, index=0), *RULES)
     assert tab.look.redraw(None, Spot(), *RULES)[1] == ""
 
 
@@ -443,8 +454,8 @@ def test_a_bar_chooses_its_token_but_not_the_one_that_was_written(tab: GenerateT
     choices = [id_ for _, id_ in panel(draft, 5, config)[3].choices]
     assert [id_ for id_ in found if id_ is not None] == choices and draft.steps[5].id not in choices
     sheet, spot = lay_out([draft]), Spot(step=5)
-    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(choices[3]) + 0.0)) == choices[3]
-    assert tab.look.choose_bar(sheet, spot, *RULES, said(y=found.index(None))) == gr.skip()
+    assert tab.look.choose_bar(sheet, spot, said(y=found.index(choices[3]) + 0.0), *RULES) == choices[3]
+    assert tab.look.choose_bar(sheet, spot, said(y=found.index(None)), *RULES) == gr.skip()
     for place in (None, "x", 99, math.nan, math.inf):
         assert clicked_alternative(draft, 5, config, place) is None
 
@@ -474,7 +485,7 @@ def test_samples_are_what_each_seed_gives_alone_and_grow_together(tab: GenerateT
     assert [draft.text for draft in sheet.drafts] == alone and len(set(alone)) == 3
     for column in range(3):
         assert "".join(token["raw"] for token in tokens(strips[-1], column)) == alone[column]
-    spot, head, *_ = tab.look.look_at(sheet, Spot(), *RULES, said(column=2, index=sheet.drafts[2].lead))
+    spot, head, *_ = tab.look.look_at(sheet, Spot(), said(column=2, index=sheet.drafts[2].lead), *RULES)
     assert spot == Spot(column=2, step=0) and "Token 1 of" in html(head)
     more = written(tab, sheet=sheet, spot=spot, handler=tab.write_one, settings=settings(30))
     assert more.text == written(tab, settings=settings(31, seed=5)).text, "it keeps its own luck"
@@ -607,6 +618,93 @@ def test_a_text_can_be_written_in_fewer_bits(tab: GenerateTab, bits: str) -> Non
     assert len(draft.steps) == 12 and draft.precision == bits
 
 
+# beam search
+
+
+def test_beam_search_finds_what_the_core_finds_and_shows_it_side_by_side(
+    tab: GenerateTab, loaded: LoadedModel
+) -> None:
+    sent = list(updates(tab, settings=settings(20, beams=3)))
+    *_, expected = beam_search(
+        loaded.model, read_prompt(loaded.tokenizer, "the cat").ids, beams=3, max_new_tokens=20
+    )
+    sheet, spot = sent[-1][1], sent[-1][9]
+    assert [draft.written for draft in sheet.drafts] == [beam.ids for beam in expected.beams]
+    for place, (draft, beam) in enumerate(zip(sheet.drafts, expected.beams, strict=True), start=1):
+        assert draft.found.logprob == pytest.approx(beam.logprob, abs=1e-4)
+        (head,) = [line for line in lines(sent[-1][0], place - 1) if "title" in line]
+        assert head["title"] == words.beam(place, draft.found.logprob) and "−" in head["title"]
+        assert all(0 <= token["s"] <= 1 for token in tokens(sent[-1][0], place - 1) if "prompt" not in token)
+        assert "beam search with 3 beams" in status(draft.strip)["message"]
+    assert [b["interactive"] for b in sent[0][4:9]] == [False, False, True, False, False]
+    assert [b["interactive"] for b in sent[-1][4:9]] == [True, True, False, True, True]
+    assert status(sent[1][0])["status"] == "running" and "Following" in status(sent[1][0])["message"]
+    road = tab.look.redraw(sheet, replace(spot, step=19), *RULES)
+    assert "Token 20 of" in html(road[0]) and words.CHOSEN in road[2]
+    file = json.loads(tab.look.whole_sheet(sheet, Spot()))
+    assert file["texts"][1]["beam_search"]["place"] == 2
+    longer = written(tab, sheet=sheet, spot=Spot(column=1), handler=tab.write_one)
+    assert longer.found is None and longer.written[:20] == expected.beams[1].ids
+
+
+def test_of_many_beams_as_many_are_shown_as_there_is_room_for(tab: GenerateTab) -> None:
+    sheet = sheet_of(tab, settings=settings(6, beams=8))
+    assert [draft.found.place for draft in sheet.drafts if draft.found] == [1, 2, 3, 4]
+    pins = frozenset(draft.key for draft in sheet.drafts[:2])
+    again = sheet_of(tab, sheet=sheet, pins=pins, settings=settings(6, beams=4))
+    assert [draft.found.place for draft in again.drafts if draft.found] == [1, 2, 1, 2]
+    with pytest.raises(gr.Error, match="There is room for 4"):
+        pins = frozenset(draft.key for draft in sheet.drafts)
+        written(tab, sheet=sheet, pins=pins, settings=settings(6, beams=2))
+
+
+def test_a_search_is_stopped_and_keeps_what_it_has_and_waits_its_turn(
+    tab: GenerateTab, loaded: LoadedModel, slow: None
+) -> None:
+    turn = Turn()
+    first = updates(tab, settings=settings(2000, beams=2), turn=turn)
+    next(part for part in first if part[0].count("so far") > 1)
+    other = updates(tab, settings=settings(2000, beams=2))
+    *_, waiting = (next(other) for _ in range(3))
+    assert status(waiting[0]) == {"status": "waiting", "message": words.ahead(1)}
+    tab.stop_writing(turn)
+    *_, last = first
+    assert status(last[0])["status"] == "stopped" and words.STOPPED in status(last[0])["message"]
+    assert 1 <= len(last[1].drafts[0].steps) < 1000 and len(last[1].drafts) == 2
+    next(part for part in other if part[0].count("so far") > 1)
+    other.close()  # its browser is gone
+    assert engine_rests(loaded)
+
+
+# our own mistakes
+
+
+@pytest.mark.parametrize("how", [{"samples": 2}, {"beams": 2}])
+def test_a_fault_in_the_middle_ends_in_a_sentence_and_keeps_the_text(
+    tab: GenerateTab, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, how: dict[str, int]
+) -> None:
+    monkeypatch.setattr(generate_writing, "YIELD_SECONDS", 0.001)
+    model = loaded.engine().model
+    run, count = model.next_logits, [0]
+
+    def faulty(*values: Any) -> torch.Tensor:
+        count[0] += 1
+        time.sleep(0.002)
+        if count[0] == 50:
+            raise RuntimeError("a bug")
+        return run(*values)
+
+    monkeypatch.setattr(model, "next_logits", faulty)
+    with pytest.raises(gr.Error, match="Its number is"):
+        for update in updates(tab, settings=settings(300, **how)):
+            last = update
+    for column in range(2):
+        (*_, said_last) = [line for line in lines(last[0], column) if "status" in line]
+        assert said_last["status"] == "failed" and words.FAILED in said_last["message"]
+    assert all(draft.finished and len(draft.steps) > 10 for draft in last[1].drafts)
+    assert len(written(tab).steps) == 12, "and it goes on"
+
+
 # as a file
 
 
@@ -675,7 +773,7 @@ def test_programs_get_the_same_text_as_it_grows(client: Client, tab: GenerateTab
     assert list(endpoints) == ["/generate"]
     names = [parameter["parameter_name"] for parameter in endpoints["/generate"]["parameters"]]
     assert names[:7] == ["prompt", "model", "temperature", "top_k", "top_p", "seed", "max_new_tokens"]
-    assert names[7:] == ["min_p", "repetition_penalty", "stop", "precision", "samples"]
+    assert names[7:] == ["min_p", "repetition_penalty", "stop", "precision", "samples", "beams"]
     assert len(endpoints["/generate"]["returns"]) == 2
     job = client.submit(prompt="the cat", seed=3, max_new_tokens=300, api_name="/generate")
     (text,), sentence = job.result(timeout=20)
@@ -695,6 +793,16 @@ def test_programs_get_all_that_the_page_has(client: Client, tab: GenerateTab) ->
     stop = texts[1][4:6]
     until, _ = client.predict(seed=4, stop=[stop], **how, **rules)
     assert until == [texts[1][: texts[1].index(stop) + 2]]
+
+
+@pytest.mark.filterwarnings("ignore::Warning:gradio")
+def test_programs_get_the_texts_of_a_beam_search(client: Client, loaded: LoadedModel) -> None:
+    job = client.submit(prompt="the cat", beams=5, max_new_tokens=20, api_name="/generate")
+    texts, sentence = job.result(timeout=20)
+    ids = read_prompt(loaded.tokenizer, "the cat").ids
+    *_, expected = beam_search(loaded.model, ids, beams=5, max_new_tokens=20)
+    assert texts == [loaded.tokenizer.continuation(beam.ids) for beam in expected.beams]
+    assert "Starter (step 30" in sentence and "beam search with 5 beams" in sentence
 
 
 def test_curl_begins_a_text_in_one_call_and_streams_it_in_another(client: Client, tab: GenerateTab) -> None:
@@ -724,6 +832,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stop": [1]}, "stop strings are"), ({"precision": "fp8"}, "precision is"),
     ({"precision": None}, "precision is"), ({"precision": ["fp32"]}, "precision is"),
     ({"samples": 0}, "samples is 0"), ({"samples": 5}, "samples is 5"), ({"samples": "2"}, "samples is '2'"),
+    ({"beams": -1}, "beams is -1"), ({"beams": 9}, "beams is 9"), ({"beams": 1.5}, "beams is 1.5"),
+    ({"beams": None}, "beams is not given"), ({"beams": [4]}, "beams is"),
     ({"prompt": "x" * 20_001}, "20,001 characters"), ({"prompt": "x" * 1_000_000}, "1,000,000 characters"),
     ({"prompt": "Ü"}, "does not know"), ({"prompt": None}, "not text"), ({"prompt": ["a"]}, "not text"),
     ({"prompt": "\x00"}, "does not know"),

@@ -19,6 +19,7 @@ from gradio_client.exceptions import AppError
 from gpt2demo.figures.text import percent
 from gpt2demo.runs import reading
 from gpt2demo.runs.models import ModelRef
+from gpt2demo.text.copies import LEAST
 from gpt2demo.ui import generate_tab, reading_part
 from gpt2demo.ui.page import Services
 from gpt2demo.ui.reading_part import ReadingPart
@@ -65,17 +66,17 @@ def plain(value: object) -> str:
 
 def test_it_opens_with_a_held_out_piece_that_was_read_once_for_all(part: ReadingPart) -> None:
     with mock.patch.object(reading_part, "read", wraps=reading_part.read) as reads:
-        text, strip, said, numbers, seen = part.show("starter", "", {})
-        assert part.show("starter", "", {})[1] is not strip and reads.call_count == 1
+        text, strip, said, numbers, seen = part.show("starter", "", LEAST, {})
+        assert part.show("starter", "", LEAST, {})[1] is not strip and reads.call_count == 1
     assert text == seen["given"] and "".join(t["raw"] for t in tokens(strip)) == text
-    known = part._known(part.models.get(ModelRef.parse("starter")))
+    known = part.known(part.models.get(ModelRef.parse("starter")))
     assert known is not None and text == known.held_out[0]
     assert words.KEY in plain(said) and "held-out text" in plain(numbers)
 
 
 def test_reading_a_text_marks_what_was_copied_and_says_how_much(part: ReadingPart) -> None:
     text = f"mat mat mat dog {COPIED} goh ton lom"
-    shown, strip, said, numbers, _ = part.read_own("starter", text, {})
+    shown, strip, said, numbers, _ = part.read_own("starter", text, LEAST, {})
     drawn = tokens(strip)
     assert shown == text and "".join(t["raw"] for t in drawn) == text
     marked = "".join(t["raw"] for t in drawn if t.get("m") == words.COPIED_TOKEN)
@@ -92,31 +93,45 @@ def test_reading_a_text_marks_what_was_copied_and_says_how_much(part: ReadingPar
 
 
 def test_nothing_copied_is_said(part: ReadingPart) -> None:
-    _, strip, said, numbers, _ = part.read_own("starter", "log mat dog cat", {})
-    assert plain(said) == words.NOTHING_COPIED and not any("m" in t for t in tokens(strip))
+    _, strip, said, numbers, _ = part.read_own("starter", "log mat dog cat", LEAST, {})
+    assert plain(said) == words.nothing_copied(LEAST) and not any("m" in t for t in tokens(strip))
     assert "copied 0 %" in plain(numbers)
 
 
+def test_the_shortest_copy_can_be_chosen_and_the_same_text_is_looked_through_again(part: ReadingPart) -> None:
+    text = f"mat mat mat dog {COPIED} goh ton lom"
+    _, _, said, numbers, seen = part.read_own("starter", text, 100, {})
+    assert plain(said) == words.nothing_copied(100) and words.copied_unit(100) in plain(numbers)
+    again, strip, said, _, _ = part.read_again("starter", text, 8, seen)
+    assert again == text and any("m" in t for t in tokens(strip)) and "8 characters or more" in plain(said)
+    for typed in (None, 1, 7, 1_001, 8.5, "many"):
+        assert part.read_again("starter", text, typed, seen) == (gr.skip(),) * 5
+        for ask in (part.read_own, part.read_training):
+            with pytest.raises(gr.Error, match="The length of a passage is"):
+                ask("starter", text, typed, seen)
+
+
 def test_pieces_come_one_after_the_other_and_are_all_copied(part: ReadingPart) -> None:
-    text, strip, _, numbers, seen = part.read_training("starter", "", {})
-    again = part.read_training("starter", text, seen)
-    count = len(part._known(part.models.get(ModelRef.parse("starter"))).training)  # type: ignore[union-attr]
+    text, strip, _, numbers, seen = part.read_training("starter", "", LEAST, {})
+    again = part.read_training("starter", text, LEAST, seen)
+    count = len(part.known(part.models.get(ModelRef.parse("starter"))).training)  # type: ignore[union-attr]
     assert again[4]["training"] == 2 and (again[0] != text) == (count > 1)
     assert all("m" in t for t in tokens(strip)) and "copied 100.0 %" in plain(numbers)
-    assert part.read_held_out("starter", text, seen)[4]["held_out"] == 1
+    assert part.read_held_out("starter", text, LEAST, seen)[4]["held_out"] == 1
 
 
 def test_the_numbers_beside_it_are_taken_once_for_everybody(part: ReadingPart) -> None:
     with mock.patch.object(reading_part, "compare", wraps=reading_part.compare) as compares:
         visitors = [
-            threading.Thread(target=part.read_own, args=("starter", f"the cat {i}"[:7], {})) for i in range(8)
+            threading.Thread(target=part.read_own, args=("starter", f"the cat {i}"[:7], LEAST, {}))
+            for i in range(8)
         ]
         for visitor in visitors:
             visitor.start()
         for visitor in visitors:
             visitor.join()
         assert compares.call_count == 2, "training and held-out text"
-        part.read_own("starter@10", "the cat", {})
+        part.read_own("starter@10", "the cat", LEAST, {})
         assert compares.call_count == 4, "another step"
 
 
@@ -142,11 +157,11 @@ def test_the_lock_is_free_between_two_forward_passes(part: ReadingPart) -> None:
 
 
 def test_an_own_text_stays_when_the_model_changes(part: ReadingPart, services: Services) -> None:
-    text, *_, seen = part.show("starter", "", {})
-    assert part.show("starter@10", text, seen)[0] == text, "the example of the other model"
-    own = part.show("starter@10", "the dog", seen)
+    text, *_, seen = part.show("starter", "", LEAST, {})
+    assert part.show("starter@10", text, LEAST, seen)[0] == text, "the example of the other model"
+    own = part.show("starter@10", "the dog", LEAST, seen)
     assert own[0] == "the dog" and "step 10" in own[1]
-    unknown = part.show("starter", "Ünknown", seen)
+    unknown = part.show("starter", "Ünknown", LEAST, seen)
     assert unknown[0] == gr.skip() and unknown[1] == "" and "does not know" in plain(unknown[2])
 
 
@@ -154,31 +169,31 @@ def test_a_model_without_its_text_says_so_and_reads_all_the_same(
     part: ReadingPart, services: Services, tmp_path
 ) -> None:
     ref = f"run:{bring_run(services, tmp_path / 'bare')}"
-    text, strip, said, numbers, _ = part.show(ref, "", {})
+    text, strip, said, numbers, _ = part.show(ref, "", LEAST, {})
     assert plain(said) == words.NO_TEXT and strip == "" == text == numbers, (
         "the example has letters that it does not know"
     )
-    _, strip, said, numbers, _ = part.read_own(ref, COPIED, {})
+    _, strip, said, numbers, _ = part.read_own(ref, COPIED, LEAST, {})
     assert plain(said) == words.NO_TEXT and "training text" not in plain(numbers) and tokens(strip)
     assert not any("m" in t for t in tokens(strip)) and "copied –" in plain(numbers)
     for piece in (part.read_training, part.read_held_out):
         with pytest.raises(gr.Error, match="no such text"):
-            piece(ref, "", {})
+            piece(ref, "", LEAST, {})
     assert part.read_text(COPIED, ref)["compared"] == {"training": None, "held_out": None}
     forget_runs(services)
 
 
 def test_what_stands_in_a_text_is_never_html() -> None:
-    found = mock.Mock(passages=reading.Copies(HOSTILE).passages(HOSTILE), longest=HOSTILE)
+    found = mock.Mock(least=LEAST, passages=reading.Copies(HOSTILE).passages(HOSTILE), longest=HOSTILE)
     assert "<img" not in str(copies(found)) and "&lt;img" in str(copies(found))
 
 
 def test_the_tab_shows_both_parts_and_waits_only_for_the_first(services: Services) -> None:
     with blocks():
         tab = generate_tab.build(make_page(services))
-    settings = (0.8, 0, 1, 0, 1, 5, 7, "", "fp32", 1)
+    settings = (0.8, 0, 1, 0, 1, 5, 7, "", "fp32", 1, 0)
     shown = tab.refresh("starter", "", [], None, frozenset(), *settings, "starter")
-    assert len(shown) == len(tab.outputs) and len(tab.inputs) == 16 and shown[-1] == "starter 30"
+    assert len(shown) == len(tab.outputs) and len(tab.inputs) == 17 and shown[-1] == "starter 30"
 
 
 # for programs

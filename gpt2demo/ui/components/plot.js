@@ -123,7 +123,10 @@
         return (plot._fullData || []).reduce((sum, trace) => sum + (trace.visible === true ? trace._length || trace.x?.length || 0 : 0), 0);
       },
       resize() {
-        if (state.drawn && plot.clientWidth) Plotly.Plots.resize(plot);
+        if (!state.drawn || !plot.clientWidth) return;
+        // a legend that needs fewer lines now is placed as if the margin were still that of before: once more
+        const legend = () => plot._fullLayout?.showlegend && Plotly.relayout(plot, { "legend.y": plot.layout.legend.y });
+        Plotly.Plots.resize(plot).then(legend);
       },
       clear() {
         bar.hidden = true;

@@ -35,6 +35,26 @@ window.GD = Object.assign(window.GD || {}, {
     return node;
   },
 
+  /** Lines of a value that only grows: the first names the text. `reset(name)` hears of another text; → what is new. */
+  lines(props, reset) {
+    let text = null;
+    let used = 0;
+    return () => {
+      const value = typeof props.value === "string" ? props.value : "";
+      const first = value.indexOf("\n");
+      const name = first < 0 ? null : value.slice(0, first);
+      if (name !== text || value.length < used) {
+        text = name;
+        used = first + 1;
+        reset(name);
+      }
+      const end = Math.max(used, value.lastIndexOf("\n") + 1);
+      const fresh = value.slice(used, end).split("\n").filter(Boolean);
+      used = end;
+      return fresh;
+    };
+  },
+
   css(name) {
     return getComputedStyle(document.body).getPropertyValue(name).trim();
   },

@@ -3,7 +3,6 @@
   const grid = GD.el("div", { class: "gd-columns" });
   box.append(grid);
   let nonce = null;
-  let used = 0;
   let parts = [];
   let active = 0;
 
@@ -49,7 +48,8 @@
     to.update();
   }
 
-  function reset() {
+  function reset(name = null) {
+    nonce = name;
     grid.replaceChildren();
     parts = [];
     active = 0;
@@ -63,17 +63,8 @@
   }
 
   function update() {
-    const value = typeof props.value === "string" ? props.value : "";
-    const first = value.indexOf("\n");
-    const mark = first < 0 ? null : value.slice(0, first);
-    if (mark !== nonce || value.length < used) {
-      nonce = mark;
-      used = first + 1;
-      reset();
-    }
-    const end = value.lastIndexOf("\n") + 1;
     const fresh = new Map(); // all that came for a column is drawn at once
-    for (const line of value.slice(used, end).split("\n")) {
+    for (const line of news()) {
       const found = /^([0-3]) (\{.*)$/.exec(line);
       if (!found) continue;
       const i = Number(found[1]);
@@ -81,7 +72,6 @@
       else fresh.set(i, `${fresh.get(i) || ""}${found[2]}\n`);
       if (found[2].startsWith('{"select"')) activate((part(i), i));
     }
-    used = Math.max(used, end);
     for (const [i, lines] of fresh) {
       part(i).own.value += lines;
       part(i).update();
@@ -92,7 +82,7 @@
   function publish() {
     const all = parts.map((each) => each.section.dataset);
     const states = all.map((each) => each.status);
-    root.dataset.status = ["running", "waiting", "stopped", "done"].find((state) => states.includes(state)) || states[0];
+    root.dataset.status = ["running", "waiting", "failed", "stopped", "done"].find((state) => states.includes(state)) || states[0];
     root.dataset.tokens = String(all.reduce((sum, each) => sum + Number(each.tokens || 0), 0));
     root.dataset.columns = String(parts.length);
     root.dataset.text = nonce || "";
@@ -100,6 +90,7 @@
     grid.classList.toggle("gd-several", parts.length > 1);
   }
 
+  const news = GD.lines(props, reset);
   reset();
   watch("value", update);
   update();

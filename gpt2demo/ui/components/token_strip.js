@@ -13,8 +13,6 @@
   const note = GD.el("p", { class: "gd-hint gd-tokens-note", role: "status" });
   box.append(list, legend, note);
 
-  let nonce = null;
-  let used = 0;
   let records = [];
   let spans = [];
   let selected = null;
@@ -79,20 +77,10 @@
   }
 
   function update() {
-    const value = typeof props.value === "string" ? props.value : "";
-    const first = value.indexOf("\n");
-    const mark = first < 0 ? null : value.slice(0, first);
-    if (mark !== nonce || value.length < used) {
-      nonce = mark;
-      used = first + 1;
-      reset();
-    }
-    const end = value.lastIndexOf("\n") + 1;
-    if (mark === null || end <= used) return publish();
+    const lines = news();
     const stick = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
     const fresh = document.createDocumentFragment();
-    for (const text of value.slice(used, end).split("\n")) {
-      if (!text) continue;
+    for (const text of lines) {
       let record;
       try {
         record = JSON.parse(text);
@@ -106,7 +94,6 @@
         note.textContent = record.message || "";
       }
     }
-    used = end;
     if (fresh.childNodes.length) {
       empty.remove();
       list.append(fresh);
@@ -190,6 +177,7 @@
     } else if (event.key === "Escape") GD.tip.hide(list);
   });
 
+  const news = GD.lines(props, reset);
   reset();
   watch("value", update);
   update();

@@ -64,6 +64,13 @@ PRECISION_INFO = (
 PRECISIONS = (("32 (fp32)", "fp32"), ("16 (bf16)", "bf16"), ("8 (int8)", "int8"))
 SAMPLES = "Texts side by side (samples)"
 SAMPLES_INFO = "1: one text. 4: four from the same beginning, with four seeds in a row, all written at once."
+BEAMS = "Search instead of drawing (beam search)"
+BEAMS_INFO = (
+    "4: the four likeliest texts are followed at once, and what they end in is dull and repeats itself, "
+    "because the likeliest text is the one that surprises least. There is no luck in it: temperature, "
+    "filters, seed, samples and stop strings do not count. Off: each token is drawn."
+)
+BEAMS_OFF = "off"
 HOW_MUCH = "What is written"
 LENGTH = "Length"
 LENGTH_INFO = "How many tokens Generate writes: 1 is a single token, 300 about a page."
@@ -87,6 +94,10 @@ TABLE = "The road of each token, in numbers"
 
 WRITING = "Writing …"
 STOPPED = "Stopped."
+FAILED = (
+    "It ends here: something failed in the program, which is our mistake and not yours. "
+    "What is written stays. Press Generate to try again."
+)
 NOTHING_YET = (
     "Nothing is written after the prompt yet. Press Step: how the first token was chosen appears here."
 )
@@ -111,6 +122,13 @@ def writing(count: int, speed: float | None) -> str:
     return f"Writing … {_tokens(count)} so far{pace}."
 
 
+def following(beams: int, count: int, speed: float | None) -> str:
+    """While a beam search goes on."""
+    pace = f", {_speed(speed)}" if speed is not None else ""
+    texts = "1 text" if beams == 1 else f"{beams} texts"
+    return f"Following the likeliest {texts} … {_tokens(count)} so far{pace}."
+
+
 def ahead(count: int) -> str:
     """While others are served first."""
     texts = "1 text is" if count == 1 else f"{count:,} texts are"
@@ -132,6 +150,12 @@ def branch(index: int, token: str) -> str:
     return f"Branch at token {index + 1}: {token}"
 
 
+def beam(place: int, logprob: float) -> str:
+    """Above a text that beam search has found."""
+    number = f"{logprob:.2f}".replace("-", "−")
+    return f"Beam {place}: log p {number}"
+
+
 def column_gone(title: str) -> str:
     """When a branch needed the place of an older text."""
     return (
@@ -145,6 +169,16 @@ def facts(made_by: str, count: int, speed: float | None, seed: int) -> str:
     length = _tokens(count)
     pace = f", {_speed(speed)}" if speed is not None else ""
     return f"{made_by} {length}{pace}, seed {seed}."
+
+
+def found(made_by: str, count: int, speed: float | None, beams: int, chance: str) -> str:
+    """Under a text that beam search has found. chance: of a token, in the geometric mean."""
+    pace = f", {_speed(speed)}" if speed is not None else ""
+    return (
+        f"{made_by} {_tokens(count)}{pace}, beam search with {beams} beams. "
+        f"log p: the natural logarithm of the whole text's probability, as if each token had had a chance of "
+        f"{chance}."
+    )
 
 
 def _tokens(count: int) -> str:

@@ -31,7 +31,6 @@ RIGHT, COPIED = "guesses the next token right", "copied"
 RIGHT_UNIT, RIGHT_SHORT = "of the tokens were its first guess", "right guesses"
 PERPLEXITY_UNIT = "as unsure as between so many tokens"
 BITS_UNIT = "the fewer, the more of it was foretold"
-COPIED_UNIT = "of the characters, in passages of 20 or more"
 NO_NUMBER = "–"
 WHICH = "Which text"
 TABLE = "The same measures on three texts"
@@ -47,15 +46,31 @@ NO_PIECE = (
     "A model that was trained elsewhere comes without it.",
     "Choose a model that was trained here, or paste a text.",
 )
-NOTHING_COPIED = "No passage of 20 characters or more stands in the training text."
 KEY = "Underlined twice"
-KEY_MEANS = ": stands word for word in the training text, 20 characters or more in a row."
+LEAST = "Shortest copy"
+LEAST_INFO = (
+    "How many characters in a row must stand in the training text to count as copied. 8: nearly every common "
+    "phrase counts. 20: about four words. 100: only whole sentences."
+)
 LIMITS = (
     "What it does not show: a copied passage may be a common phrase that anybody would write, and the "
     "surprise is the model's, not a reader's. Right guesses and perplexity are per token, so compare models "
     "with different tokens by their bits per character."
 )
 ANY_TEXT = "Once upon a time there was a town by the sea."
+
+
+def copied_unit(least: int) -> str:
+    return f"of the characters, in passages of {least:,} or more"
+
+
+def nothing_copied(least: int) -> str:
+    return f"No passage of {least:,} characters or more stands in the training text."
+
+
+def key_means(least: int) -> str:
+    """What the double line means, after its name."""
+    return f": stands word for word in the training text, {least:,} characters or more in a row."
 
 
 def longest(count: int) -> str:
