@@ -12,7 +12,7 @@ import gradio as gr
 
 from gpt2demo.errors import UserError
 from gpt2demo.ui.escape import esc
-from gpt2demo.ui.lean import lean
+from gpt2demo.ui.lean import PageConfig, lean
 from gpt2demo.ui.text import common as words
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -47,6 +47,10 @@ class GuardedBlocks(gr.Blocks):
     The page itself never sends such values, but everybody can call its events without it. Gradio's own
     refusal would print a traceback as if it were our mistake, and what it quotes may be no text at all.
     """
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self.default_config = PageConfig(self)
 
     def get_config_file(self) -> Any:
         """What a browser gets before it builds the page."""
