@@ -161,6 +161,7 @@ def describe(
         found.probabilities.gather(-1, best).log() if found else logprobs,
     )
     cuts = count_cuts(stages, len(logits))
+    ranks = _ranks(logits, best, scores)
     entropies = (least - below)[:, 0].tolist()
     steps = []
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
@@ -172,7 +173,7 @@ def describe(
                 logit=likeliest.logits[-1],
                 logprob=likeliest.logprobs[-1],
                 logprob_sampled=likeliest.sampled[-1],
-                rank=_rank(logits[row], likeliest),
+                rank=ranks[row],
                 entropy=max(0.0, entropies[row]),
                 cuts=cuts[row],
                 likeliest=likeliest,
@@ -181,13 +182,20 @@ def describe(
     return steps
 
 
-def _rank(logits: Tensor, likeliest: Likeliest) -> int:
-    """1 for the token with the highest score, of equals the one with the lowest id.  (V,)"""
-    *ids, id_ = likeliest.ids
-    *scores, score = likeliest.logits
-    if score > scores[-1]:  # it is among them, and so are all before it
-        return 1 + sum(s > score or (s == score and i < id_) for s, i in zip(scores, ids, strict=True))
-    return 1 + int((logits > score).sum()) + int((logits[:id_] == score).sum())
+def _ranks(logits: Tensor, best: Tensor, scores: Tensor) -> list[int]:
+    """1 for the token with the highest score, of equals the one with the lowest id.  (N, V) → N ranks
+
+    best, scores: (N, K + 1), the likeliest of each row and last the one that is asked for.
+    """
+    ids, own_id = best[:, :-1], best[:, -1:]
+    highest, own = scores[:, :-1], scores[:, -1:]
+    before = (highest > own) | (highest == own) & (ids < own_id)
+    ranks = (1 + before.sum(dim=-1)).tolist()
+    among = (own > highest[:, -1:])[:, 0].tolist()  # where it is one of them, so are all before it
+    for row in (row for row, is_one in enumerate(among) if not is_one):
+        score, id_ = logits[row, own_id[row]], int(own_id[row])
+        ranks[row] = 1 + int((logits[row] > score).sum()) + int((logits[row, :id_] == score).sum())
+    return ranks
 
 
 def count_cuts(stages: Sequence[tuple[str, Tensor]], rows: int) -> list[tuple[tuple[str, int], ...]]:
