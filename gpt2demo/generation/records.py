@@ -30,15 +30,25 @@ class Alternative(NamedTuple):
     logprob_sampled: float  # natural log of the chance that it is drawn; −inf when cut
 
 
-class Likeliest(NamedTuple):
-    """The likeliest tokens, the highest score first, and last the one that came: column by column."""
+@dataclass(frozen=True, eq=False)
+class Likeliest:
+    """The likeliest tokens, the highest score first, and last the one that came.
 
-    ids: list[int]
-    logits: list[float]
-    logprobs: list[float]
-    scaled: list[float]
-    cuts: list[int]  # which rule cut it, counted from 1; 0 for none
-    sampled: list[float]
+    columns: (6, K) float64, for each token its id, logit, logprob, scaled score, the number of the rule that cut
+    it (from 1; 0 for none), and the natural log of the chance that it is drawn, as in `Alternative`.
+    """
+
+    columns: NDArray[np.float64]
+
+    @property
+    def best_id(self) -> int:
+        """The token with the highest score."""
+        return int(self.columns[0, 0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Likeliest) and np.array_equal(self.columns, other.columns)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +74,8 @@ class TokenStep:
         """
         names = ("", *(rule for rule, _ in self.cuts))
         top = [
-            Alternative(id_, logit, logprob, scaled, names[rule], sampled)
-            for id_, logit, logprob, scaled, rule, sampled in zip(*self.likeliest, strict=True)
+            Alternative(int(id_), logit, logprob, scaled, names[int(rule)], sampled)
+            for id_, logit, logprob, scaled, rule, sampled in self.likeliest.columns.T.tolist()
         ]
         own = top.pop()
         top.sort(key=lambda alternative: (-alternative.logit, alternative.id))
@@ -152,34 +162,34 @@ def describe(
     cut = torch.zeros_like(best)  # the number of the rule that cut each, from 1
     for number, stage in reversed(list(enumerate(stages, start=1))):
         cut = torch.where(stage.logits.gather(-1, best) == -math.inf, number, cut)
-    columns = (
-        best,
-        scores,
-        logprobs,
-        found.scaled.gather(-1, best) if found else scores,
-        cut,
-        found.probabilities.gather(-1, best).log() if found else logprobs,
-    )
+    columns = torch.stack(
+        [
+            best.double(),
+            scores,
+            logprobs,
+            found.scaled.gather(-1, best) if found else scores,
+            cut.double(),
+            found.probabilities.gather(-1, best).log() if found else logprobs,
+        ],
+        dim=1,
+    ).numpy()  # (N, 6, 21)
     cuts = count_cuts(stages, len(logits))
     ranks = _ranks(logits, best, scores)
     entropies = (least - below)[:, 0].tolist()
-    steps = []
-    for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-        likeliest = Likeliest(*values)
-        steps.append(
-            TokenStep(
-                index=indices[row],
-                id=likeliest.ids[-1],
-                logit=likeliest.logits[-1],
-                logprob=likeliest.logprobs[-1],
-                logprob_sampled=likeliest.sampled[-1],
-                rank=ranks[row],
-                entropy=max(0.0, entropies[row]),
-                cuts=cuts[row],
-                likeliest=likeliest,
-            )
+    return [
+        TokenStep(
+            index=indices[row],
+            id=int(id_),
+            logit=logit,
+            logprob=logprob,
+            logprob_sampled=sampled,
+            rank=ranks[row],
+            entropy=max(0.0, entropies[row]),
+            cuts=cuts[row],
+            likeliest=Likeliest(columns[row].copy()),  # a view would keep everybody's in memory
         )
-    return steps
+        for row, (id_, logit, logprob, _, _, sampled) in enumerate(columns[:, :, -1].tolist())
+    ]
 
 
 def _ranks(logits: Tensor, best: Tensor, scores: Tensor) -> list[int]:

@@ -48,7 +48,7 @@ def precision_cost(
         return [step for text in steps for step in text]
 
     exact, rounded = read(model), read(copy)
-    same = sum(a.likeliest.ids[0] == b.likeliest.ids[0] for a, b in zip(exact, rounded, strict=True))
+    same = sum(a.likeliest.best_id == b.likeliest.best_id for a, b in zip(exact, rounded, strict=True))
     return PrecisionCost(
         precision=precision,
         tokens=len(exact),
