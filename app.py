@@ -7,6 +7,7 @@ from pathlib import Path
 
 from starlette.middleware import Middleware
 
+from gpt2demo.generation.remote import Writer
 from gpt2demo.hub.download import MAX_BYTES_FOR_VISITORS
 from gpt2demo.hub.source import MOST_BYTES
 from gpt2demo.runs.exchange import Exchange, default_cache
@@ -103,14 +104,16 @@ def main() -> None:
     manager = RunManager(store, slots=max(1, options.slots))
     most = MAX_BYTES_FOR_VISITORS if is_shared() else MOST_BYTES  # there the smallest GPT-2 is enough
     exchange = Exchange(store, options.cache, max_bytes=most)
+    writer = Writer()
     services = Services(
         store=store,
         manager=manager,
-        models=ModelStore(store, HERE / "assets" / "starter"),
+        models=ModelStore(store, HERE / "assets" / "starter", writer=writer),
         exchange=exchange,
         samples=sample_texts(HERE / "assets", HERE / "gpt2demo"),
     )
     manager.open()
+    writer.start()
     try:
         build(services).queue(max_size=64, default_concurrency_limit=16).launch(
             server_name=options.host,
@@ -129,6 +132,7 @@ def main() -> None:
         )
     finally:
         manager.close()
+        writer.close()
 
 
 if __name__ == "__main__":

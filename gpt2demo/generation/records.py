@@ -34,8 +34,8 @@ class Alternative(NamedTuple):
 class Likeliest:
     """The likeliest tokens, the highest score first, and last the one that came.
 
-    columns: (6, K) float64, for each token its id, logit, logprob, scaled score, the number of the rule that cut
-    it (from 1; 0 for none), and the natural log of the chance that it is drawn, as in `Alternative`.
+    columns: (6, K) float64, for each token its id, logit, logprob, scaled score, the number of the rule that
+    cut it (from 1; 0 for none), and the natural log of the chance that it is drawn, as in `Alternative`.
     """
 
     columns: NDArray[np.float64]

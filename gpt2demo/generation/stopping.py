@@ -1,6 +1,6 @@
 """Where a text ends before its length is reached: at a string that somebody named."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.text.tokenizers import Tokenizer
@@ -13,8 +13,9 @@ class StopWatch:
     does what was written before: whoever goes on after a stop wants more than that.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stops: Iterable[str]) -> None:
-        self._bytes = tokenizer.token_bytes
+    def __init__(self, token_bytes: Callable[[int], bytes], stops: Iterable[str]) -> None:
+        """token_bytes: exactly the bytes that a token adds to a text."""
+        self._bytes = token_bytes
         self._stops = [stop.encode("utf-8", "surrogatepass") for stop in stops]
         self._longest = max(map(len, self._stops), default=0)
         self._end = b""
@@ -29,4 +30,4 @@ class StopWatch:
 
 def stop_watch(tokenizer: Tokenizer, config: SamplingConfig) -> StopWatch | None:
     """Somebody who watches for the stop strings of these settings; None where there are none."""
-    return StopWatch(tokenizer, config.stop) if config.stop else None
+    return StopWatch(tokenizer.token_bytes, config.stop) if config.stop else None

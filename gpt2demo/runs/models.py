@@ -6,12 +6,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpt2demo.errors import BusyError, NotFoundError
+from gpt2demo.errors import BusyError, NotFoundError, check_choice
 from gpt2demo.generation.engine import Engine
+from gpt2demo.generation.remote import RemoteEngine, Writer
 from gpt2demo.model.anatomy import count_parameters
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
-from gpt2demo.model.packed import packed
+from gpt2demo.model.packed import PRECISIONS, packed
 from gpt2demo.runs.keyed import KeyedLocks
 from gpt2demo.runs.live import steps_made
 from gpt2demo.runs.store import RunStore
@@ -79,7 +80,8 @@ class LoadedModel:
     step: int
     facts: ModelDescription  # as it was when the model was loaded
     lock: threading.RLock = field(default_factory=threading.RLock)  # for one forward pass at a time
-    _engines: dict[str, Engine] = field(default_factory=dict)  # by precision
+    writer: Writer | None = None  # the process in which texts are written; None: this one
+    _engines: dict[str, Engine | RemoteEngine] = field(default_factory=dict)  # by precision
     _making: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -89,25 +91,39 @@ class LoadedModel:
         share = {"fp32": 1.0, "bf16": 0.5, "int8": 0.25}
         return int(own * (1 + sum(share[precision] for precision in self._engines)))
 
-    def engine(self, precision: str = "fp32") -> Engine:
+    def engine(self, precision: str = "fp32") -> Engine | RemoteEngine:
         """Who writes with this model, for everybody at once; made when somebody wants it first.
 
         It has a copy of the model of its own: hooks of somebody who looks into the model would slow it down.
         Raises ConfigError for a precision that there is not.
         """
+        check_choice("precision", precision, PRECISIONS)
         with self._making:
             if precision not in self._engines:
                 # whole numbers are multiplied so fast that sharing a product out costs more than it brings
                 alone = precision == "int8" or count_parameters(self.config) < ONE_THREAD
-                self._engines[precision] = Engine(packed(self.model, precision), threads=1 if alone else None)
+                threads = 1 if alone else None
+                self._engines[precision] = (
+                    Engine(packed(self.model, precision), threads=threads)
+                    if self.writer is None
+                    else self.writer.engine(self.model, self.tokenizer, precision, threads)
+                )
             return self._engines[precision]
 
 
 class ModelStore:
     """Loads models when they are asked for, and keeps those that were asked for last."""
 
-    def __init__(self, store: RunStore, starter: Path, *, capacity_bytes: int = 1_000_000_000) -> None:
-        """starter: the run folder that comes with the program; it is only read."""
+    def __init__(
+        self,
+        store: RunStore,
+        starter: Path,
+        *,
+        capacity_bytes: int = 1_000_000_000,
+        writer: Writer | None = None,
+    ) -> None:
+        """starter: the run folder that comes with the program; it is only read. writer: as in LoadedModel."""
+        self.writer = writer
         self.store = store
         self.starter = starter
         self.capacity_bytes = capacity_bytes
@@ -209,6 +225,7 @@ class ModelStore:
             config=model.config,
             step=step,
             facts=self.describe(ref),
+            writer=self.writer,
         )
 
     def _keep(self, ref: ModelRef, stamp: Stamp, loaded: LoadedModel) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gpt2demo.errors import TextError
 from gpt2demo.generation.prompts import precision
+from gpt2demo.model.packed import packed
 from gpt2demo.runs.models import LoadedModel, ModelRef
 from gpt2demo.runs.precision import PrecisionCost, precision_cost, texts_to_measure
 from gpt2demo.ui.endpoints import offer
@@ -68,7 +69,7 @@ class PrecisionPart:
 
         def make() -> PrecisionCost:
             texts = texts_to_measure(loaded.model, self.reader.known(loaded), text)
-            copy = loaded.engine(name).model
+            copy = packed(loaded.model, name)
             return precision_cost(
                 loaded.model, copy, loaded.tokenizer, texts, precision=name, guard=loaded.lock
             )

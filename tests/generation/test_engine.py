@@ -324,10 +324,10 @@ def test_a_text_ends_with_a_stop_string_also_across_tokens():
 
 def test_a_stop_string_may_begin_and_end_inside_of_tokens():
     tokenizer = train_tokenizer("bpe", ["the cat sat on the mat " * 30], 300)
-    watch = StopWatch(tokenizer, ["cat s", "\n"])
+    watch = StopWatch(tokenizer.token_bytes, ["cat s", "\n"])
     told = [watch.add(id_) for id_ in tokenizer.encode(" the cat sat")]
     assert told.count(True) == 1 and told.index(True) >= 1
-    assert not StopWatch(tokenizer, ["cat"]).add(tokenizer.encode(" the")[0])
+    assert not StopWatch(tokenizer.token_bytes, ["cat"]).add(tokenizer.encode(" the")[0])
 
 
 def test_larger_models_have_fewer_rows():
