@@ -27,11 +27,13 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 
 MAX_ROWS = 32  # texts written at once
-CACHE_BYTES = 600_000_000  # for what is remembered of them; larger models have fewer rows
+CACHE_BYTES = 800_000_000  # for what is remembered of them; larger models have fewer rows
 MAX_WAITING = 128  # texts that wait for a row
 READ_TOKENS = 512  # tokens of prompts that are read together ...
 READ_AT_ONCE = 128  # ... in parts of so many, between which everybody else gets a token
-IDLE_SECONDS = 5.0  # after which the engine's thread ends; the next text starts another
+# After so long without a text the engine's thread ends, and with it the threads that it shares products with:
+# those of two engines would stand in each other's way. The next text starts another.
+IDLE_SECONDS = 0.1
 
 
 @dataclass

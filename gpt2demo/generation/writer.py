@@ -4,7 +4,7 @@
 
 Python does one thing at a time in a process. A page that has thirty visitors is busy with messages, and an
 engine that has to wait for it between any two products writes at half its speed. So texts are written here,
-and the page gets what is new some fifty times a second (`remote.py`). It ends when the page does.
+and the page gets what is new twenty times a second (`remote.py`). It ends when the page does.
 """
 
 import os
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import safetensors.torch
+import torch
 
 from gpt2demo.generation.engine import Engine
 from gpt2demo.generation.frames import Frame, Told, error_told, receive, send, told
@@ -28,7 +29,7 @@ from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.packed import packed
 from gpt2demo.model.weights import load_gpt2_tensors
 
-TELL_SECONDS = 0.02  # so often is told what is new
+TELL_SECONDS = 0.05  # so often is told what is new: a page shows it seven times a second at most
 
 
 @dataclass(eq=False)
@@ -45,6 +46,7 @@ class _Office:
     """All engines and all texts. Commands come in one thread, and what is new goes out in another."""
 
     out: BinaryIO
+    threads: int  # for each product, where a model does not ask for fewer
     engines: dict[int, Engine] = field(default_factory=dict)
     tables: dict[int, list[bytes]] = field(default_factory=dict)  # of each engine the bytes of every token
     texts: dict[int, _Text] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class _Office:
         for length in head["lengths"]:
             ends.append(ends[-1] + length)
         self.tables[head["key"]] = [bytes(table[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
-        self.engines[head["key"]] = Engine(made, threads=head["threads"])
+        self.engines[head["key"]] = Engine(made, threads=head["threads"] or self.threads)
 
     def _drop(self, head: dict[str, Any], _: memoryview) -> None:
         self.tables.pop(head["key"], None)
@@ -162,7 +164,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the page, which says goodbye itself
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever anybody prints here is no message
-    office = _Office(out)
+    threads = torch.get_num_threads()
+    # OpenMP lets threads that wait for each other sleep at once where it knows of more of them than there are
+    # cores, and waking takes as long as a product. So no thread but an engine's may share anything out.
+    torch.set_num_threads(1)
+    office = _Office(out, threads)
     threading.Thread(target=office.tell, name="tell", daemon=True).start()
     while (frame := receive(sys.stdin.buffer)) is not None:
         try:

@@ -100,9 +100,7 @@ class LoadedModel:
         check_choice("precision", precision, PRECISIONS)
         with self._making:
             if precision not in self._engines:
-                # whole numbers are multiplied so fast that sharing a product out costs more than it brings
-                alone = precision == "int8" or count_parameters(self.config) < ONE_THREAD
-                threads = 1 if alone else None
+                threads = 1 if count_parameters(self.config) < ONE_THREAD else None
                 self._engines[precision] = (
                     Engine(packed(self.model, precision), threads=threads)
                     if self.writer is None
