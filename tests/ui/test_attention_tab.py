@@ -99,7 +99,7 @@ def test_what_is_drawn_is_what_the_model_computes(tab: AttentionTab, services: S
     sent = np.frombuffer(base64.b64decode(grid_of(values, tab)["tri"]), dtype=np.uint8).reshape(2, 2, -1)
     rows, columns = np.tril_indices(len(ids))
     assert np.abs((sent / 255) ** 2 - expected[:, :, rows, columns]).max() < 0.005
-    probabilities = torch.tensor(capture(loaded.model, ids).logits[-1]).double().softmax(-1)
+    probabilities = torch.tensor(capture(loaded.model, ids, what=["logits"]).logits[-1]).double().softmax(-1)
     shares = [float(share) for share in re.findall(r"<td>([\d.]+) %</td>", values[tab.next])]
     best = sorted((100 * probabilities).tolist(), reverse=True)[: len(shares)]
     assert len(shares) == 8 and np.abs(np.subtract(shares, best)).max() < 0.06
