@@ -1,4 +1,4 @@
-"""A GPT-2 of two layers, wired by hand as an induction head: every number has a reason, every answer is known.
+"""A GPT-2 of two layers, wired by hand as an induction head: each number has a reason, every answer is known.
 
 The stream has four parts, each a one-hot vector: which token this is, where it stands, which token stood
 before it, and what to say next. Each is written twice, the second time negative, so that the mean is 0 and

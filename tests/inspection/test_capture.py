@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from transformers import GPT2Config as ReferenceConfig
-from transformers import GPT2LMHeadModel
 
 from gpt2demo.errors import ConfigError, LimitError, TextError
 from gpt2demo.inspection.attention import head_steps
@@ -22,32 +20,12 @@ from gpt2demo.inspection.hooks import HookAt, hooked
 from gpt2demo.model.baselines import make_model
 from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.model.weights import to_gpt2_tensors
-
-L, H, C, V = 2, 2, 32, 41
-IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
-T = len(IDS)
-
-
-SIZES = {"vocab_size": V, "n_positions": 24, "n_embd": C, "n_layer": L, "n_head": H}
-
-
-def wild(config: GPT2Config) -> GPT2:
-    model = GPT2(config, seed=1).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():  # a fresh model looks everywhere alike; a wilder one does not
-        for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return model
+from tests.inspection.wild import IDS, VARIANTS, C, H, L, T, V, hooks, reference, wild
 
 
 @pytest.fixture
 def model() -> GPT2:
-    return wild(GPT2Config(**SIZES))
-
-
-def hooks(model: torch.nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    return wild()
 
 
 def test_shapes_and_types(model):
@@ -94,23 +72,9 @@ def test_attention_times_values_is_what_the_fused_kernel_gave(model):
     assert np.abs(seen.attention @ seen.values - fused).max() < 1e-6
 
 
-VARIANTS = {
-    "gpt2": {},
-    "post": {"norm": "post"},
-    "rotary": {"positions": "rotary"},
-    "sinusoidal": {"positions": "sinusoidal", "activation": "relu"},
-    "local": {"attention": "local", "attention_window": 3},
-    "strided": {"attention": "strided", "attention_window": 3, "positions": "none"},
-    "global_local": {"attention": "global_local", "attention_window": 3},
-    "experts": {"n_experts": 3, "experts_per_token": 2},
-    "one expert": {"n_experts": 3, "norm": "post"},
-    "bare": {"bias": False, "tie_word_embeddings": False, "lm_head_bias": True},
-}
-
-
 @pytest.fixture(params=VARIANTS)
 def variant(request) -> GPT2:
-    return wild(GPT2Config(**SIZES, **VARIANTS[request.param]))
+    return wild(request.param)
 
 
 def test_every_variant_is_captured_as_it_is_computed(variant):
@@ -137,7 +101,7 @@ def test_every_variant_is_captured_as_it_is_computed(variant):
 
 
 def test_neurons_of_experts_stand_where_they_worked_and_nowhere_else():
-    model = wild(GPT2Config(**SIZES, n_experts=3, experts_per_token=2))
+    model = wild("experts")
     hooks, routings = outputs_of_router(model)
     seen = capture(model, IDS, what=["hidden", "mlp_outputs"], change=hooks)
     width = model.config.mlp_width
@@ -223,12 +187,8 @@ def test_the_lock_is_held_from_the_first_hook_to_the_last(model):
 
 
 def test_residual_and_attention_agree_with_transformers(model):
-    settings = ReferenceConfig(**model.config.to_json(), attn_implementation="eager")
-    reference = GPT2LMHeadModel(settings).eval()
-    reference.load_state_dict(to_gpt2_tensors(model), strict=False)
-    reference.tie_weights()
     with torch.no_grad():
-        expected = reference(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
+        expected = reference(model)(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
     seen = capture(model, IDS, what=["logits"])
     assert np.allclose(seen.attention, torch.cat(expected.attentions).numpy(), atol=1e-5)
     assert np.allclose(seen.logits, expected.logits[0].numpy(), atol=1e-5, rtol=1e-5)
