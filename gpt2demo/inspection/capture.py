@@ -199,7 +199,13 @@ class _Recorder:
         self, layer: int, block: Block, module: nn.Module, args: tuple[Tensor, ...], output: Tensor
     ) -> None:
         q, k, v = args[:3]
-        self._put("attention", layer, attention_weights(q, k, self.allowed.to(q.device)))
+        place = self.arrays["attention"][layer, None]  # (1, H, T, T)
+        direct = (q.dtype, q.device) == (place.dtype, place.device)
+        weights = attention_weights(q, k, self.allowed.to(q.device), out=place if direct else None)
+        if direct:
+            self.written["attention"].add(layer)
+        else:
+            self._put("attention", layer, weights)
         for name, value in (("queries", q), ("keys", k), ("values", v)):
             if name in self.arrays:
                 self._put(name, layer, value)

@@ -209,6 +209,14 @@ def test_the_record_is_a_copy(model):
     assert np.array_equal(seen.residual, before)
 
 
+def test_a_model_in_16_bits_is_recorded_in_32(model):
+    usual = capture(model, IDS, what=ON_REQUEST)
+    seen = capture(model.bfloat16(), IDS, what=ON_REQUEST)
+    for name in ("attention", "residual", *ON_REQUEST):
+        assert getattr(seen, name).dtype == np.float32
+    assert 0 < np.abs(seen.attention - usual.attention).max() < 0.2
+
+
 def test_one_token_is_enough(model):
     assert capture(model, [5]).attention.tolist() == [[[[1.0]]] * H] * L
 

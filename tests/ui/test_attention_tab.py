@@ -145,7 +145,7 @@ def test_a_text_that_is_too_long_for_the_next_model_is_shown_in_part(tab: Attent
 def test_beyond_the_limit_the_first_part_is_offered(tab: AttentionTab):
     text = "the cat sat on the mat, and the dog sat"
     values = named(tab, tab.look("starter", text, {"text": TYPED}))
-    assert "This model reads at most 16 at once." in values[tab.note]
+    assert "At most 16 tokens of this model are looked at at once" in values[tab.note]
     assert values[tab.offer].value == words.OFFER.format(tokens=16) and values[tab.offer].visible
     assert all(skipped(values[part]) for part in (tab.text, tab.grid, tab.strip, tab.next))
     taken = named(tab, tab.look_at_part("starter", values[tab.seen]))
