@@ -12,6 +12,7 @@ from gpt2demo.commands.models import STARTER, met_tokens
 from gpt2demo.inspection.attention import contributions, head_scores, head_steps, induction_score, rollout
 from gpt2demo.inspection.capture import capture
 from gpt2demo.inspection.importance import head_importance
+from gpt2demo.inspection.intervention import Ablation, Patch, effect
 from gpt2demo.inspection.lens import FOR_ATTRIBUTION, attribution, logit_lens, residual_norms
 from gpt2demo.inspection.neurons import neuron_peaks
 from gpt2demo.inspection.timeline import half_way
@@ -19,6 +20,7 @@ from gpt2demo.training.folder import RunFolder
 
 TEXT = "Once =1 upon =1"
 KINDS = ("previous", "first", "duplicate", "induction")
+OFF = Ablation(heads=((1, 1),), neurons=((0, 7),), attention=(0,), mlps=(1,), fill="mean")
 FOLDER = RunFolder(STARTER, read_only=True)
 
 
@@ -27,6 +29,7 @@ def saved(tmp_path_factory):
     """All views of the starter at once: its arrays, and the folder with the tables."""
     folder = tmp_path_factory.mktemp("inspect")
     words = ["inspect", "--text", TEXT, "--what", *VIEWS, "--layer", "1", "--head", "2", "--csv"]
+    words += ["--off", "1.1", "0.n7", "0.attention", "1.mlp", "--fill", "mean"]
     assert main([*words, "--out", str(folder / "seen.npz")]) == 0
     with np.load(folder / "seen.npz") as arrays:
         return dict(arrays), folder
@@ -55,6 +58,7 @@ def expected():
         "loss": importance.loss,
         "neuron_places": peaks.places,
         "neuron_activations": peaks.activations,
+        **{f"surgery_{name}": array for name, array in vars(effect(model, ids, [OFF])).items()},
         **{f"head_{name}": array for name, array in vars(head_steps(seen, 1, 2)).items()},
         **{f"lens_{name}": array for name, array in vars(lens).items()},
         **{f"attribution_{name}": value for name, value in vars(said).items()},
@@ -150,6 +154,34 @@ def test_another_step_position_and_token_can_be_asked_for(capsys):
     assert f"has the logit {logits[token]:.3f}" in said and "(position 1) reads" in said
 
 
+def test_a_patch_shows_both_distributions(tmp_path, capsys):
+    text, other, out = "Once upon a", "One day the", tmp_path / "seen.npz"
+    words = [
+        "inspect",
+        "--text",
+        text,
+        "--what",
+        "surgery",
+        "--patch",
+        other,
+        "--layer",
+        "0",
+        "--position",
+        "2",
+    ]
+    assert main([*words, "--out", str(out), "--csv"]) == 0
+    model, tokenizer = FOLDER.load_model()[0], FOLDER.tokenizer()
+    patch = Patch(source=tuple(tokenizer.encode(other)), layer=1, position=2, source_position=2)
+    told = effect(model, tokenizer.encode(text), [patch])
+    rows = table(tmp_path, "surgery")
+    assert [np.float32(row["after"]) for row in rows] == told.after.tolist()
+    assert told.loss_after > told.loss_before + 1
+    said = capsys.readouterr().out
+    assert f"loss {told.loss_before:.4f} → {told.loss_after:.4f} nats per token" in said
+    best = int(np.maximum(told.before, told.after).argmax())
+    assert f"{told.before[best]:.1%} → " in said.splitlines()[1]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -161,6 +193,10 @@ def test_another_step_position_and_token_can_be_asked_for(capsys):
         ("--text a --csv", "--csv is given without --out"),
         ("--text a --out nowhere/x.npz", "x.npz cannot be written"),
         ("--text a --what attribution --token abracadabra", "'abracadabra' is"),
+        ("--text a --what surgery --off 1.x", "'1.x' is no part of a model"),
+        ("--text a --what surgery --off 2.0", "layer is 2"),
+        ("--text a --what surgery --patch b", "--patch is given without --layer"),
+        ("--text aha --what surgery --patch a --layer 0", "source position is"),
         ("--text a --step 7", "step 7 were not kept"),
         ("--induction nowhere", "no run in nowhere"),
     ],

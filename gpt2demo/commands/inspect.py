@@ -9,6 +9,7 @@ import numpy as np
 
 from gpt2demo.commands.head_views import heads_view, importance_view, timeline_view
 from gpt2demo.commands.models import add_model, find_run, load_model, met_tokens, moments
+from gpt2demo.commands.surgery_view import surgery_view
 from gpt2demo.commands.views import (
     Subject,
     View,
@@ -21,6 +22,7 @@ from gpt2demo.commands.views import (
 from gpt2demo.errors import ConfigError, FileError, TextError, check_range
 from gpt2demo.generation.prompts import read_prompt
 from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
+from gpt2demo.inspection.intervention import FILLS
 from gpt2demo.inspection.lens import FOR_ATTRIBUTION
 from gpt2demo.inspection.probe import find_tokens
 from gpt2demo.inspection.timeline import half_way, scores_over_time
@@ -35,6 +37,7 @@ VIEWS: Mapping[str, Callable[[Subject], View]] = {
     "neurons": neurons_view,
     "heads": heads_view,
     "importance": importance_view,
+    "surgery": surgery_view,
     "timeline": timeline_view,
 }
 WITHOUT_TEXT = ("heads", "timeline")
@@ -52,8 +55,8 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         "NumPy .npz file. attention: (L, H, T, T) with its rollout and what each head writes, and the "
         "residual stream (L+1, T, C); lens: what each layer would say; norms: lengths of the stream; "
         "attribution: who speaks for a token; neurons: what excites those of a layer; heads: what each head "
-        "measurably does; importance: the loss without each head; timeline: heads, drift and attention at "
-        "each kept step."
+        "measurably does; importance: the loss without each head; surgery: what changes when parts are off; "
+        "timeline: heads, drift and attention at each kept step."
     )
     add_model(command)
     command.add_argument("--text", help=f"the text to read; only {' and '.join(WITHOUT_TEXT)} need none")
@@ -66,6 +69,21 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         "--position", type=int, metavar="N", help="which token of the text; default: the last"
     )
     command.add_argument("--token", metavar="TEXT", help="attribution: of this token; default: the likeliest")
+    command.add_argument(
+        "--off",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="surgery: switch off head 1.0, neuron 1.n7, 1.attention or 1.mlp",
+    )
+    command.add_argument(
+        "--fill", choices=FILLS, default="zero", help="what these say instead; default: %(default)s"
+    )
+    command.add_argument(
+        "--patch",
+        metavar="TEXT",
+        help="surgery: put what another text has at --position, behind block --layer, into this one",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="S", help="for the random tokens of heads")
     command.add_argument("--out", metavar="FILE.npz", help="the file to write")
     command.add_argument("--csv", action="store_true", help="also write FILE.VIEW.csv for spreadsheets")
@@ -117,6 +135,9 @@ def _subject(options: argparse.Namespace) -> Subject:
         layer=options.layer,
         head=options.head,
         position=position,
+        off=tuple(options.off),
+        fill=options.fill,
+        patch=None if options.patch is None else read_prompt(tokenizer, options.patch).ids,
         token=None if options.token is None else _only_token(tokenizer, options.token),
         seed=options.seed,
     )

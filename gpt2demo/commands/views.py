@@ -35,6 +35,9 @@ class Subject:
     head: int | None
     position: int
     token: int | None
+    off: tuple[str, ...]  # parts to switch off
+    fill: str
+    patch: tuple[int, ...] | None  # another text
     seed: int
 
     @property

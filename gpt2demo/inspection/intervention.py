@@ -114,8 +114,8 @@ def effect(
 def surgery_hooks(model: GPT2, tokens: int, surgery: Sequence[Surgery]) -> list[HookAt]:
     """Hooks that make these changes while the model reads a text of so many tokens.
 
-    For `hooked`, or for `capture` as its `change`. For a patch the other text is read now. Raises LimitError,
-    TextError.
+    For `hooked`, or for `capture` as its `change`. For a patch the other text is read now: hold the shared
+    model's lock. Raises LimitError, TextError.
     """
     return [
         hook

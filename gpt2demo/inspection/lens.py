@@ -67,7 +67,7 @@ def _read_rows(model: GPT2, seen: Activations, found: Lens, layer: int, rows: sl
     top = logprobs.topk(found.top_ids.shape[-1], dim=-1)
     found.top_ids[layer, rows] = top.indices.numpy()
     found.top_probabilities[layer, rows] = top.values.exp().numpy()
-    found.entropy[layer, rows] = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1).numpy()
+    found.entropy[layer, rows] = -(logprobs.exp() * logprobs).sum(-1).numpy()
     true = torch.from_numpy(seen.tokens[rows.start + 1 : rows.stop + 1])[:, None]  # one less at the end
     own = logprobs[: len(true)].gather(-1, true)  # (N, 1)
     known = slice(rows.start, rows.start + len(true))

@@ -1,7 +1,5 @@
 """Time: each step is looked at alike, drift starts at 0, differences are of like with like, half is half."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -30,14 +28,26 @@ def moments(locks=None):
         yield Moment(step, induction_model(strength), locks and locks[step])
 
 
+class Counted:
+    """A lock that knows how often it was taken."""
+
+    taken = held = 0
+
+    def __enter__(self):
+        self.taken, self.held = self.taken + 1, self.held + 1
+
+    def __exit__(self, *error):
+        self.held -= 1
+
+
 def test_the_head_becomes_an_induction_head_and_the_other_stays_what_it_is():
-    locks = {step: threading.Lock() for step in STRENGTHS}
+    locks = {step: Counted() for step in STRENGTHS}
     told = list(scores_over_time(moments(locks), start_id=START))
     assert [one.step for one in told] == list(STRENGTHS)
     induction = [one.scores.induction[1, 0] for one in told]
     assert induction == sorted(induction) and induction[0] < 0.1 and induction[-1] > 0.999
     assert all(one.scores.previous[0, 0] > 0.999 for one in told)
-    assert not any(lock.locked() for lock in locks.values())
+    assert all(lock.taken == 16 and not lock.held for lock in locks.values())  # once for each sequence
     assert half_way([one.step for one in told], induction).final == induction[-1]
     some = next(scores_over_time(moments(), start_id=START, tokens=[1, 2, 3, 4, 5], seed=1))
     assert some.scores.period == 5
@@ -70,7 +80,9 @@ def test_drift_begins_at_zero_and_is_a_distance():
 
 def test_the_same_text_is_seen_at_each_step():
     text = [START, 4, 8, 3, 4]
-    told = list(captures_over_time(moments(), text, what=["values"]))
+    locks = {step: Counted() for step in STRENGTHS}
+    told = list(captures_over_time(moments(locks), text, what=["values"]))
+    assert all(lock.taken == 1 and not lock.held for lock in locks.values())
     assert [one.step for one in told] == list(STRENGTHS)
     for one in told:
         expected = capture(induction_model(STRENGTHS[one.step]), text)
