@@ -36,16 +36,21 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected():
+def met():
+    return met_tokens(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def expected(met):
     """The same from the core."""
     model, _ = FOLDER.load_model()
     ids = FOLDER.tokenizer().encode(TEXT)
     seen = capture(model, ids, what=["queries", "keys", "values", *FOR_ATTRIBUTION])
     lens = logit_lens(model, seen)
     said = attribution(model, seen, len(ids) - 1, int(lens.top_ids[-1, -1, 0]))
-    (importance,) = head_importance(model, ids)
+    (importance,) = head_importance(model, ids, fill="mean")
     *_, peaks = neuron_peaks(model, ids, 1, k=5)
-    scores = head_scores(model, tokens=met_tokens(FOLDER))
+    scores = head_scores(model, tokens=met)
     return {
         "tokens": np.array(ids),
         "attention": seen.attention,
@@ -117,10 +122,10 @@ def test_tables_hold_the_same_numbers(saved):
     assert len(table(folder, "neurons")) == arrays["neuron_places"].size
 
 
-def test_the_step_at_which_the_starter_learnt_to_repeat(capsys):
+def test_the_step_at_which_the_starter_learnt_to_repeat(met, capsys):
     assert main(["inspect", "--induction", "starter"]) == 0
     *lines, said, before = capsys.readouterr().out.splitlines()
-    steps, met = FOLDER.snapshot_steps(), met_tokens(FOLDER)
+    steps = FOLDER.snapshot_steps()
     assert len(lines) == len(steps)
     best = []
     for step in steps:
@@ -197,6 +202,8 @@ def test_a_patch_shows_both_distributions(tmp_path, capsys):
         ("--text a --what surgery --off 2.0", "layer is 2"),
         ("--text a --what surgery --patch b", "--patch is given without --layer"),
         ("--text aha --what surgery --patch a --layer 0", "source position is"),
+        ("--text a --off 1.0", "Add --what surgery"),
+        ("--text a --patch b --layer 0", "Add --what surgery"),
         ("--text a --step 7", "step 7 were not kept"),
         ("--induction nowhere", "no run in nowhere"),
     ],

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt2demo.commands.models import met_tokens, moments
+from gpt2demo.commands.models import moments
 from gpt2demo.commands.views import SHOWN, Row, Subject, View
 from gpt2demo.errors import LimitError
 from gpt2demo.inspection.attention import THRESHOLDS, HeadScores, badges, head_scores
@@ -18,7 +18,7 @@ KINDS = tuple(THRESHOLDS)
 
 def heads_view(subject: Subject) -> View:
     """How much each head behaves like four known kinds, on random tokens."""
-    scores = head_scores(subject.model, tokens=met_tokens(subject.folder), seed=subject.seed)
+    scores = head_scores(subject.model, tokens=subject.met, seed=subject.seed)
     names = badges(scores)
     lines = [f"heads: on {scores.period} random tokens, repeated", f"  {'head':6}" + _titles()]
     for layer, head in subject.heads():
@@ -34,7 +34,7 @@ def heads_view(subject: Subject) -> View:
 
 def importance_view(subject: Subject) -> View:
     """How much worse the text is foretold without each head."""
-    *_, found = head_importance(subject.model, subject.text.tokens.tolist())
+    *_, found = head_importance(subject.model, subject.text.tokens.tolist(), fill=subject.fill)
     lines = [f"importance: the loss is {found.loss:.4f} nats per token; without a head it changes by"]
     order = sorted(subject.heads(), key=lambda at: -abs(found.change[at]))
     lines += [f"  {found.change[at]:+8.4f}  head {at[0]}.{at[1]}" for at in order[:SHOWN]]
@@ -57,7 +57,7 @@ def timeline_view(subject: Subject) -> View:
             one.seen.attention for one in captures_over_time(moments(folder), ids, max_tokens=len(ids))
         ]
         arrays["attention_over_time"] = np.stack(captured)
-    told = list(scores_over_time(moments(folder), tokens=met_tokens(folder), seed=subject.seed))
+    told = list(scores_over_time(moments(folder), tokens=subject.met, seed=subject.seed))
     drift = np.stack([one.tokens for one in drift_over_time(moments(folder))])
     for kind in KINDS:
         arrays[f"score_{kind}_over_time"] = np.stack([getattr(one.scores, kind) for one in told])

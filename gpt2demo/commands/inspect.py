@@ -77,7 +77,10 @@ def add_inspect(command: argparse.ArgumentParser) -> None:
         help="surgery: switch off head 1.0, neuron 1.n7, 1.attention or 1.mlp",
     )
     command.add_argument(
-        "--fill", choices=FILLS, default="zero", help="what these say instead; default: %(default)s"
+        "--fill",
+        choices=FILLS,
+        default="zero",
+        help="what a part that is off says (also for importance); default: %(default)s",
     )
     command.add_argument(
         "--patch",
@@ -100,6 +103,8 @@ def _inspect(options: argparse.Namespace) -> None:
         return
     if options.csv and not options.out:
         raise ConfigError("--csv is given without --out.", "Tables stand beside the .npz file.", "Name one.")
+    if (options.off or options.patch is not None) and "surgery" not in options.what:
+        raise ConfigError("--off and --patch operate.", "That is the view surgery.", "Add --what surgery.")
     subject = _subject(options)
     views = {name: VIEWS[name](subject) for name in dict.fromkeys(options.what)}
     for view in views.values():

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt2demo.commands.models import met_tokens
 from gpt2demo.inspection.attention import contributions, head_steps, rollout
 from gpt2demo.inspection.capture import Activations
 from gpt2demo.inspection.lens import Attribution, Lens, attribution, logit_lens, residual_norms
@@ -53,6 +55,11 @@ class Subject:
     def short(self, token: int) -> str:
         """A token as it is printed in a narrow column."""
         return display_token(self.tokenizer.token_bytes(int(token)), NARROW)
+
+    @cached_property
+    def met(self) -> NDArray[np.int64] | None:
+        """The tokens of the text that the model learnt from, where that is here."""
+        return met_tokens(self.folder)
 
     def heads(self) -> Iterator[tuple[int, int]]:
         """The chosen heads: one, those of a layer, or all."""

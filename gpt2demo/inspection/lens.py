@@ -77,7 +77,8 @@ def _read_rows(model: GPT2, seen: Activations, found: Lens, layer: int, rows: sl
 
 def lens_logits(model: GPT2, stream: Tensor) -> Tensor:
     """Scores for the next token, read from any layer's stream: (…, C) → (…, V), float32 on the processor"""
-    logits: Tensor = model.lm_head(model.ln_f(stream.to(model.device)))
+    like = model.wte.weight  # where the numbers are, and in how many bits
+    logits: Tensor = model.lm_head(model.ln_f(stream.to(like)))
     return logits.float().cpu()
 
 

@@ -43,6 +43,13 @@ def test_the_last_row_is_what_every_kind_of_model_says(variant):
     assert np.array_equal(lens.top_ids[-1, :, 0], p.argmax(-1))
 
 
+def test_a_model_in_16_bits_is_read_too():
+    model = wild()
+    usual = logit_lens(model, capture(model, IDS))
+    lens = logit_lens(model.bfloat16(), capture(model, IDS))
+    assert 0 < np.abs(lens.entropy - usual.entropy).max() < 0.5
+
+
 def test_a_sure_model_has_no_entropy_and_k_has_limits():
     model = induction_model()
     model.lm_head.weight *= 1_000  # so sure that other tokens have a probability of 0
