@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gpt2demo.commands import anatomy, exchange, find_rate, look, precision, read, train
+from gpt2demo.commands import anatomy, exchange, find_rate, inspect, look, precision, read, train
 from gpt2demo.errors import UserError
 
 
@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     look.add_generate(commands.add_parser("generate", help="let a model write"))
     read.add_read(commands.add_parser("read", help="read a text through a model's eyes"))
     precision.add_precision(commands.add_parser("precision", help="measure what fewer bits cost"))
-    look.add_inspect(commands.add_parser("inspect", help="save what a model computes for a text"))
+    inspect.add_inspect(commands.add_parser("inspect", help="look inside a model, and save what is there"))
     look.add_heads(commands.add_parser("heads", help="measure what each attention head does"))
     anatomy.add_anatomy(commands.add_parser("anatomy", help="what a size is made of, and what it costs"))
     exchange.add_export(commands.add_parser("export", help="pack a model for other programs and machines"))

@@ -1,4 +1,4 @@
-"""The commands that write with a model and look into it: python -m gpt2demo generate | inspect | heads."""
+"""The commands that write with a model and say what its heads do: python -m gpt2demo generate | heads."""
 
 import argparse
 import json
@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from gpt2demo.commands.models import add_model, find_run, load_model
-from gpt2demo.errors import NotFoundError
+from gpt2demo.commands.models import add_model, find_run, load_model, met_tokens
 from gpt2demo.generation.beams import beam_search
 from gpt2demo.generation.prompts import Prompt, read_prompt
 from gpt2demo.generation.records import TokenStep
@@ -16,8 +15,6 @@ from gpt2demo.generation.sampling import SamplingConfig
 from gpt2demo.generation.stopping import stop_watch
 from gpt2demo.generation.writing import generate
 from gpt2demo.inspection.attention import badges, head_scores
-from gpt2demo.inspection.capture import MAX_CAPTURE_TOKENS_BY_COMMAND, capture
-from gpt2demo.inspection.probe import token_counts
 from gpt2demo.model.language_model import LanguageModel
 from gpt2demo.model.packed import PRECISIONS, packed
 from gpt2demo.text.tokenizers import Tokenizer
@@ -62,18 +59,6 @@ def add_generate(command: argparse.ArgumentParser) -> None:
         "--beams", type=int, metavar="N", help="follow the N likeliest texts instead of luck"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object per token instead")
-
-
-def add_inspect(command: argparse.ArgumentParser) -> None:
-    """The options of `inspect`."""
-    command.set_defaults(work=_inspect)
-    command.description = (
-        "Reads a text with a model and saves the arrays tokens (T,), attention (L, H, T, T) and residual "
-        "(L+1, T, C) as a NumPy .npz file."
-    )
-    add_model(command)
-    command.add_argument("--text", required=True, help="the text to read")
-    command.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
 
 
 def add_heads(command: argparse.ArgumentParser) -> None:
@@ -143,22 +128,9 @@ def _token_record(step: TokenStep, tokenizer: Tokenizer) -> dict[str, object]:
     return record
 
 
-def _inspect(options: argparse.Namespace) -> None:
-    model, tokenizer, _ = load_model(options.model, options.step)
-    ids = read_prompt(tokenizer, options.text).ids
-    seen = capture(model, ids, max_tokens=MAX_CAPTURE_TOKENS_BY_COMMAND)
-    np.savez(options.out, tokens=seen.tokens, attention=seen.attention, residual=seen.residual)
-    layers, heads, tokens, _ = seen.attention.shape
-    print(f"{options.out}: {tokens} tokens, attention of {layers} layers × {heads} heads, residual stream")
-
-
 def _heads(options: argparse.Namespace) -> None:
     model, tokenizer, step = load_model(options.model, options.step)
-    try:
-        met = np.flatnonzero(token_counts(tokenizer, find_run(options.model).corpus()))
-    except NotFoundError:  # a model from elsewhere came without its text
-        met = None
-    scores = head_scores(model, tokens=met, seed=options.seed)
+    scores = head_scores(model, tokens=met_tokens(find_run(options.model)), seed=options.seed)
     labels = badges(scores)
     kinds = ("previous", "first", "duplicate", "induction")
     print("layer head  previous  first  duplicate  induction")

@@ -1,7 +1,7 @@
 """A model's eye turned on a text that is already there: how surprising it found every token."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from gpt2demo.generation.records import TokenStep, check_finite, describe
 from gpt2demo.generation.writing import Guard
 from gpt2demo.model.gpt2 import check_ids
 from gpt2demo.model.language_model import LanguageModel
+from gpt2demo.text.batches import overlapping_windows
 from gpt2demo.text.tokenizers import Tokenizer
 
 MAX_READ_TOKENS = 4_096
@@ -91,7 +92,7 @@ def read_text(
         )
     shift = len(ids) - len(text)  # −1 with a start token: indices count the text's own tokens
     steps: list[TokenStep] = []
-    for start, end in _windows(len(text) - 1, model.config.n_positions):
+    for start, end in overlapping_windows(len(text) - 1, model.config.n_positions):
         first = len(steps)  # tokens before this one were scored by the window before
         logits = _forward(model, text[start:end], guard, last=end - first)
         targets = text[first + 1 : end + 1]
@@ -130,16 +131,6 @@ def measures(steps: Sequence[TokenStep], tokenizer: Tokenizer) -> Measures:
 def characters_begun(data: bytes) -> int:
     """How many characters begin in a part of a UTF-8 text: one of several tokens counts with the first."""
     return sum(byte & 0xC0 != 0x80 for byte in data)
-
-
-def _windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the parts that a long text is read in; each begins half a context after the last."""
-    start, end = 0, min(length, n_positions)
-    yield start, end
-    while end < length:
-        start += max(1, n_positions // 2)
-        end = min(length, start + n_positions)
-        yield start, end
 
 
 @torch.inference_mode()

@@ -1,24 +1,30 @@
 """What kind of head is this? Scores, summaries and simplifications of attention, on plain arrays.
 
 Attention is (L, H, T, T): layer, head, the token that reads (row), the token that is read (column). A score
-is the mean attention on the cells that an ideal head of that kind would use: 1 is a perfect one.
+is the mean attention on the cells that an ideal head of that kind would use, over the rows that have such a
+cell: 1 is a perfect one. The cells are those of TransformerLens's head detectors; its `detect_head` divides
+by all rows, also those that have none.
 Attention shows where a head reads, not why the model says what it says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from gpt2demo.errors import LimitError
-from gpt2demo.inspection.capture import capture
+from gpt2demo.errors import LimitError, check_range
+from gpt2demo.inspection.capture import Activations, capture
+from gpt2demo.inspection.hooks import Guard, blocks, head_matrix, inspectable
+from gpt2demo.model.attention import attention_scores
 from gpt2demo.model.config import GPT2Config
 from gpt2demo.model.language_model import LanguageModel
 
 Array = NDArray[np.floating]
 Scores = NDArray[np.float64]
+Cells = NDArray[np.bool_]
+Tokens = Sequence[int] | NDArray[np.int64]
 
 SEQUENCES = 16
 MAX_PERIOD = 32  # how many random tokens are repeated
@@ -42,7 +48,7 @@ def previous_token_score(attention: Array) -> Scores:
 
     The first token has none before it and does not count; NaN when there is no other.
     """
-    return _mean_on(attention, np.eye(attention.shape[-1], k=-1, dtype=bool))
+    return _mean_on(attention, previous_cells(attention.shape[-1]))
 
 
 def first_token_score(attention: Array) -> Scores:
@@ -52,15 +58,15 @@ def first_token_score(attention: Array) -> Scores:
     return _mean_on(attention, cells)
 
 
-def duplicate_token_score(attention: Array, tokens: Sequence[int] | NDArray[np.int64]) -> Scores:
+def duplicate_token_score(attention: Array, tokens: Tokens) -> Scores:
     """Mean attention to earlier copies of the same token, from tokens that have one.
 
     (L, H, T, T), (T,) → (L, H); NaN when no token comes twice.
     """
-    return _mean_on(attention, _same_token(tokens))
+    return _mean_on(attention, duplicate_cells(tokens))
 
 
-def induction_score(attention: Array, tokens: Sequence[int] | NDArray[np.int64]) -> Scores:
+def induction_score(attention: Array, tokens: Tokens) -> Scores:
     """Mean attention to what followed earlier copies of the same token, from tokens that have one.
 
     In "A B … A" the second A reads B, which is what the model should say next (Olsson et al. 2022,
@@ -68,19 +74,39 @@ def induction_score(attention: Array, tokens: Sequence[int] | NDArray[np.int64])
     position i in the second copy to position i − R + 1. (L, H, T, T), (T,) → (L, H); NaN when no token
     comes twice.
     """
-    after = np.zeros_like(_same_token(tokens))
-    after[:, 1:] = _same_token(tokens)[:, :-1]
-    np.fill_diagonal(after, False)  # "A A": what followed the first A is the second itself
-    return _mean_on(attention, after)
+    return _mean_on(attention, induction_cells(tokens))
+
+
+def previous_cells(tokens: int) -> Cells:
+    """Where a head that always reads the token just before has its attention.  → (T, T)"""
+    return np.eye(tokens, k=-1, dtype=bool)
+
+
+def duplicate_cells(tokens: Tokens) -> Cells:
+    """Where a head that reads earlier copies of the same token has its attention.  (T,) → (T, T)"""
+    ids = np.asarray(tokens)
+    return np.tril(ids[:, None] == ids[None, :], k=-1)
+
+
+def induction_cells(tokens: Tokens) -> Cells:
+    """Where a head that reads what followed earlier copies has its attention.  (T,) → (T, T)
+
+    In "A A" what followed the first A is the second itself: reading oneself is not counted, as with
+    TransformerLens's exclude_current_token.
+    """
+    after = np.zeros((len(tokens), len(tokens)), dtype=bool)
+    after[:, 1:] = duplicate_cells(tokens)[:, :-1]
+    np.fill_diagonal(after, False)
+    return after
 
 
 def head_scores(
     model: LanguageModel,
     *,
-    tokens: Sequence[int] | NDArray[np.int64] | None = None,
+    tokens: Tokens | None = None,
     seed: int = 0,
     start_id: int | None = None,
-    guard: AbstractContextManager[object] | None = None,
+    guard: Guard | None = None,
 ) -> HeadScores:
     """Measures every head on 16 sequences of random tokens, each repeated once.
 
@@ -127,13 +153,29 @@ def without_first_token(attention: Array) -> Array:
     """
     rest = attention.copy()
     rest[..., 0] = 0
-    total = rest.sum(axis=-1, keepdims=True)
-    return np.asarray(rest / np.where(total > 0, total, 1), dtype=attention.dtype)
+    return rows_to_one(rest)
+
+
+def rows_to_one(weights: Array) -> Array:
+    """Every row as shares of its own sum; a row of zeros, which has none, stays.  (…, T, T) → (…, T, T)"""
+    total = weights.sum(axis=-1, keepdims=True)
+    return np.asarray(weights / np.where(total > 0, total, 1), dtype=weights.dtype)
 
 
 def head_mean(attention: Array) -> Array:
-    """The mean over the heads of each layer: (L, H, T, T) → (L, T, T)"""
+    """What the heads of each layer read on average; it hides that they read different things.
+
+    (L, H, T, T) → (L, T, T)
+    """
     return np.asarray(attention.mean(axis=1))
+
+
+def layer_mean(attention: Array) -> Array:
+    """What all heads of all layers read on average; it says nothing about how layers build on each other.
+
+    That is what `rollout` does. (L, H, T, T) → (T, T)
+    """
+    return np.asarray(attention.mean(axis=(0, 1)))
 
 
 def rollout(attention: Array) -> Array:
@@ -152,7 +194,56 @@ def rollout(attention: Array) -> Array:
     return np.stack(layers)
 
 
-def _mean_on(attention: Array, cells: NDArray[np.bool_]) -> Scores:
+def contributions(model: LanguageModel, seen: Activations) -> Array:
+    """How much each head writes because of each token it reads: a token may be looked at and give nothing.
+
+    The length of attention × value × the head's part of c_proj: Kobayashi et al. 2020, "Attention is Not Only
+    a Weight: Analyzing Transformers with Vector Norms", section 3. In the stream's units, so that heads
+    compare; rows do not sum to 1 (`rows_to_one` makes them). It does not show what is written, nor whether
+    later layers use it. seen: with its values, of this model. → (L, H, T, T)
+    """
+    if seen.values is None:
+        raise ValueError('contributions need the values: capture(..., what=["values"])')
+    weighted = np.empty_like(seen.attention)
+    with torch.inference_mode():
+        for layer, block in enumerate(blocks(inspectable(model))):
+            values = torch.from_numpy(seen.values[layer])  # (H, T, D)
+            written = (values @ head_matrix(block).float().cpu()).norm(dim=-1).numpy()  # (H, T)
+            weighted[layer] = seen.attention[layer] * written[:, None, :]
+    return weighted
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeadSteps:
+    """From queries and keys to attention, the four steps of one head, each (T, T)."""
+
+    products: Array  # query · key
+    scaled: Array  # divided by √D, so that large heads are no surer of themselves than small ones
+    masked: Array  # −∞ where token i may not read token j
+    weights: Array  # after the softmax: shares, every row sums to 1
+
+
+def head_steps(seen: Activations, layer: int, head: int) -> HeadSteps:
+    """How one head comes to its attention, step by step: scores, scale, mask, softmax.
+
+    seen: with its queries and keys. Raises LimitError for a layer or head that there is not.
+    """
+    layers, heads = seen.attention.shape[:2]
+    check_range("layer", layer, 0, layers - 1, integer=True)
+    check_range("head", head, 0, heads - 1, integer=True)
+    if seen.queries is None or seen.keys is None:
+        raise ValueError('the steps need queries and keys: capture(..., what=["queries", "keys"])')
+    q, k = seen.queries[layer, head], seen.keys[layer, head]  # (T, D)
+    scaled = attention_scores(torch.from_numpy(q), torch.from_numpy(k)).numpy()
+    return HeadSteps(
+        products=q @ k.T,
+        scaled=scaled,
+        masked=np.where(seen.allowed, scaled, np.float32(-np.inf)),
+        weights=seen.attention[layer, head],
+    )
+
+
+def _mean_on(attention: Array, cells: Cells) -> Scores:
     """Attention on the marked cells, summed in each row, averaged over the rows that have one."""
     if attention.ndim != 4 or attention.shape[-2:] != cells.shape:
         raise ValueError(f"expected attention (L, H, T, T) with T = {len(cells)}, got {attention.shape}")
@@ -160,12 +251,6 @@ def _mean_on(attention: Array, cells: NDArray[np.bool_]) -> Scores:
     if not rows.any():
         return np.full(attention.shape[:2], np.nan)
     return np.asarray((attention * cells).sum(axis=-1, dtype=np.float64)[..., rows].mean(axis=-1))
-
-
-def _same_token(tokens: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True at (i, j) where token j is an earlier copy of token i.  (T,) → (T, T)"""
-    ids = np.asarray(tokens)
-    return np.tril(ids[:, None] == ids[None, :], k=-1)
 
 
 def _period(config: GPT2Config, start: int, known: int) -> int:

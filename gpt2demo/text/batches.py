@@ -7,7 +7,7 @@ beginning and nothing else; what is left of a row is filled up, and the loss doe
 Shapes: N tokens in a part, R rows in a padded one; B windows or rows in a batch, T tokens in each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -238,3 +238,13 @@ def _splitmix64(x: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
     return x ^ (x >> 31)
+
+
+def overlapping_windows(length: int, n_positions: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of the parts that a long text is read in; each begins half a context after the last."""
+    start, end = 0, min(length, n_positions)
+    yield start, end
+    while end < length:
+        start += max(1, n_positions // 2)
+        end = min(length, start + n_positions)
+        yield start, end

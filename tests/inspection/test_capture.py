@@ -5,51 +5,48 @@ import threading
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config as ReferenceConfig
-from transformers import GPT2LMHeadModel
+from torch.profiler import ProfilerActivity, profile
 
 from gpt2demo.errors import ConfigError, LimitError, TextError
-from gpt2demo.inspection.capture import ON_REQUEST, capture, capture_bytes, watching
+from gpt2demo.inspection.attention import head_steps
+from gpt2demo.inspection.capture import (
+    MAX_CAPTURE_BYTES,
+    ON_REQUEST,
+    capture,
+    capture_bytes,
+    largest_capture,
+)
+from gpt2demo.inspection.hooks import HookAt, hooked
 from gpt2demo.model.baselines import make_model
-from gpt2demo.model.config import GPT2Config
+from gpt2demo.model.config import GPT2Config, preset
 from gpt2demo.model.gpt2 import GPT2
-from gpt2demo.model.weights import to_gpt2_tensors
-
-L, H, C, V = 2, 2, 32, 41
-IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
-T = len(IDS)
+from tests.inspection.wild import IDS, VARIANTS, C, H, L, T, V, hooks, reference, wild
 
 
 @pytest.fixture
 def model() -> GPT2:
-    config = GPT2Config(vocab_size=V, n_positions=24, n_embd=C, n_layer=L, n_head=H)
-    model = GPT2(config, seed=1).eval()
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():  # a fresh model looks everywhere alike; a wilder one does not
-        for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return model
-
-
-def hooks(model: torch.nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    return wild()
 
 
 def test_shapes_and_types(model):
     seen = capture(model, IDS, what=ON_REQUEST)
     assert seen.tokens.tolist() == IDS and seen.tokens.dtype == np.int64
-    assert seen.attention.shape == (L, H, T, T)
+    assert seen.attention.shape == seen.scores.shape == (L, H, T, T)
     assert seen.residual.shape == (L + 1, T, C)
     assert seen.logits.shape == (T, V)
     assert seen.queries.shape == seen.keys.shape == seen.values.shape == (L, H, T, C // H)
-    for name in ("attention", "residual", "logits", *ON_REQUEST):
+    assert seen.head_outputs.shape == (L, H, T, C)
+    assert seen.hidden.shape == (L, T, 4 * C) and seen.mlp_outputs.shape == (L, T, C)
+    for name in ("attention", "residual", *ON_REQUEST):
         assert getattr(seen, name).dtype == np.float32
 
 
 def test_only_what_was_asked_for_is_kept(model):
-    assert capture(model, IDS).values is None
-    seen = capture(model, IDS, what=("attention", "values"))
-    assert seen.values is not None and seen.queries is None and seen.keys is None
+    seen = capture(model, IDS)
+    assert all(getattr(seen, name) is None for name in ON_REQUEST)
+    for wanted in ON_REQUEST:
+        seen = capture(model, IDS, what=("attention", wanted))
+        assert [name for name in ON_REQUEST if getattr(seen, name) is not None] == [wanted]
     with pytest.raises(ValueError, match="thoughts"):
         capture(model, IDS, what=("thoughts",))
 
@@ -61,57 +58,91 @@ def test_attention_rows_sum_to_one_and_nobody_reads_the_future(model):
     assert (attention >= 0).all()
 
 
-def test_attention_times_values_is_what_the_fused_kernel_gave(model):
+def outputs_of(modules) -> tuple[list[HookAt], list[torch.Tensor]]:
+    """Hooks that note what these modules give, and the list that they fill."""
     outputs = []
-    handles = [
-        block.attn.attend.register_forward_hook(lambda module, args, output: outputs.append(output.detach()))
-        for block in model.h
-    ]
-    seen = capture(model, IDS, what=["values"])
-    for handle in handles:
-        handle.remove()
+    note = lambda module, args, output: outputs.append(output.detach())  # noqa: E731
+    return [HookAt(module, note) for module in modules], outputs
+
+
+def test_attention_times_values_is_what_the_fused_kernel_gave(model):
+    hooks, outputs = outputs_of(block.attn.attend for block in model.h)
+    seen = capture(model, IDS, what=["values"], change=hooks)
     fused = torch.cat(outputs).numpy()  # (L, H, T, D)
     assert np.abs(seen.attention @ seen.values - fused).max() < 1e-6
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request) -> GPT2:
+    return wild(request.param)
+
+
+def test_every_variant_is_captured_as_it_is_computed(variant):
+    hooks, mixed = outputs_of(block.attn.attend for block in variant.h)
+    more, written = outputs_of(block.attn for block in variant.h)
+    seen = capture(variant, IDS, what=ON_REQUEST, change=[*hooks, *more])
+    mixed, written = torch.cat(mixed).numpy(), torch.cat(written).numpy()
+    assert np.abs(seen.attention @ seen.values - mixed).max() < 1e-5
+    assert (seen.attention[:, :, ~seen.allowed] == 0).all()
+    bias = [0 if block.attn.c_proj.bias is None else block.attn.c_proj.bias.numpy() for block in variant.h]
+    for layer, block in enumerate(variant.h):
+        assert np.abs(seen.head_outputs[layer].sum(0) + bias[layer] - written[layer]).max() < 1e-5
+        steps = head_steps(seen, layer, 1)
+        assert np.allclose(steps.scaled, seen.scores[layer, 1], atol=1e-5)
+        if variant.config.norm == "pre":
+            added = written[layer] + seen.mlp_outputs[layer]
+            assert np.allclose(seen.residual[layer] + added, seen.residual[layer + 1], atol=1e-4)
+        if variant.config.n_experts == 1:
+            with torch.no_grad():
+                again = block.mlp.c_proj(torch.from_numpy(seen.hidden[layer])).numpy()
+            assert np.allclose(again, seen.mlp_outputs[layer], atol=1e-4)
+    with torch.no_grad():
+        assert np.array_equal(seen.logits, variant(torch.tensor([IDS]))[0].numpy())
+
+
+def test_neurons_of_experts_stand_where_they_worked_and_nowhere_else():
+    model = wild("experts")
+    hooks, routings = outputs_of_router(model)
+    seen = capture(model, IDS, what=["hidden", "mlp_outputs"], change=hooks)
+    width = model.config.mlp_width
+    for layer, (experts, weights) in enumerate(routings):
+        mixed = np.zeros((T, C), dtype=np.float32)
+        for number, expert in enumerate(model.h[layer].mlp.experts):
+            hidden = seen.hidden[layer, :, number * width : (number + 1) * width]
+            works = (experts == number).any(-1).numpy()
+            assert works.any() and not hidden[~works].any() and hidden[works].any(axis=1).all()
+            share = (weights * (experts == number)).sum(-1, keepdim=True).numpy()
+            with torch.no_grad():
+                mixed += share * expert.c_proj(torch.from_numpy(hidden)).numpy()
+        assert np.allclose(mixed, seen.mlp_outputs[layer], atol=1e-4)
+
+
+def outputs_of_router(model):
+    routings = []
+    note = lambda module, args, output: routings.append((output.experts, output.weights))  # noqa: E731
+    return [HookAt(block.mlp.router, note) for block in model.h], routings
 
 
 def test_the_watched_forward_pass_is_bit_identical(model):
     ids = torch.tensor([IDS])
     with torch.inference_mode():
         before = model(ids)
-        with watching(model):
-            watched = model(ids)
+        watched = capture(model, IDS, what=ON_REQUEST).logits
         after = model(ids)
-    assert torch.equal(before, watched) and torch.equal(before, after)
-    assert np.array_equal(capture(model, IDS).logits, before[0].numpy())
-
-
-def test_training_gradients_are_the_same_while_watched(model):
-    def gradients() -> list[torch.Tensor]:
-        model.zero_grad()
-        model(torch.tensor([IDS])).square().mean().backward()
-        return [parameter.grad.clone() for parameter in model.parameters()]
-
-    before = gradients()
-    with watching(model) as seen:
-        watched = gradients()
-    assert all(torch.equal(a, b) for a, b in zip(before, watched, strict=True))
-    assert not any(tensor.requires_grad for tensor in seen.stream.values())
+    assert np.array_equal(before[0].numpy(), watched) and torch.equal(before, after)
 
 
 def test_no_hook_is_left(model):
     assert hooks(model) == 0
-    with watching(model):
-        assert hooks(model) == 2 * L
-        with watching(model):
-            assert hooks(model) == 4 * L
-        assert hooks(model) == 2 * L
+    with hooked(model, [HookAt(model.h[0], print), HookAt(model.h[1].mlp, print, before=True)]):
+        assert hooks(model) == 2
     assert hooks(model) == 0
-    capture(model, IDS)
+    capture(model, IDS, what=ON_REQUEST)
     assert hooks(model) == 0
 
 
 def test_no_hook_is_left_after_an_exception(model, monkeypatch):
-    with pytest.raises(KeyError), watching(model):
+    with pytest.raises(KeyError), hooked(model, [HookAt(model.h[0], print)]):
         raise KeyError
     assert hooks(model) == 0
 
@@ -127,9 +158,18 @@ def test_no_hook_is_left_after_an_exception(model, monkeypatch):
 
 def test_no_hook_is_left_when_the_hooks_themselves_cannot_all_be_placed(model, monkeypatch):
     monkeypatch.setattr(model.h[1], "register_forward_hook", None)
-    with pytest.raises(TypeError), watching(model):
-        pass
+    with pytest.raises(TypeError):
+        capture(model, IDS)
     assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_where_somebody_elses_hooks_are_nothing_is_looked_at(model, before):
+    with hooked(model, [HookAt(model.h[1].mlp, lambda *seen: None, before)]):
+        with pytest.raises(RuntimeError, match="somebody else's hooks"):
+            capture(model, IDS)
+        assert hooks(model) == 1  # theirs stays
+    capture(model, IDS)
 
 
 def test_the_lock_is_held_from_the_first_hook_to_the_last(model):
@@ -141,22 +181,17 @@ def test_the_lock_is_held_from_the_first_hook_to_the_last(model):
             states.append(hooks(model))
 
     states = []
-    handle = model.register_forward_pre_hook(lambda module, args: states.append(hooks(model)))
-    capture(model, IDS, guard=Guard())
-    handle.remove()
-    assert states == [1, 1 + 2 * L, 1]  # the 1 is this test's own; hooks are there only inside the guard
+    watch = HookAt(model.h[0], lambda *seen: states.append(hooks(model)), before=True)
+    capture(model, IDS, guard=Guard(), change=[watch])
+    assert states == [0, 1 + 2 * L, 0]  # the 1 is this test's own; hooks are there only inside the guard
 
 
 def test_residual_and_attention_agree_with_transformers(model):
-    settings = ReferenceConfig(**model.config.to_json(), attn_implementation="eager")
-    reference = GPT2LMHeadModel(settings).eval()
-    reference.load_state_dict(to_gpt2_tensors(model), strict=False)
-    reference.tie_weights()
     with torch.no_grad():
-        expected = reference(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
-    seen = capture(model, IDS)
+        expected = reference(model)(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
+    seen = capture(model, IDS, what=["logits"])
     assert np.allclose(seen.attention, torch.cat(expected.attentions).numpy(), atol=1e-5)
-    assert np.allclose(seen.logits, expected.logits[0].numpy(), atol=1e-4)
+    assert np.allclose(seen.logits, expected.logits[0].numpy(), atol=1e-5, rtol=1e-5)
     hidden = torch.cat(expected.hidden_states)  # its last one has gone through ln_f already
     assert np.allclose(seen.residual[:-1], hidden[:-1].numpy(), atol=1e-5)
     with torch.no_grad():
@@ -174,27 +209,68 @@ def test_the_record_is_a_copy(model):
     assert np.array_equal(seen.residual, before)
 
 
+def test_a_model_in_16_bits_is_recorded_in_32(model):
+    usual = capture(model, IDS, what=ON_REQUEST)
+    seen = capture(model.bfloat16(), IDS, what=ON_REQUEST)
+    for name in ("attention", "residual", *ON_REQUEST):
+        assert getattr(seen, name).dtype == np.float32
+    assert 0 < np.abs(seen.attention - usual.attention).max() < 0.2
+
+
 def test_one_token_is_enough(model):
     assert capture(model, [5]).attention.tolist() == [[[[1.0]]] * H] * L
 
 
-def test_too_many_tokens_are_refused_with_what_they_would_cost(model):
-    with pytest.raises(LimitError, match=r"129 tokens.*0\.3 MB.*At most 128"):
+def test_too_many_tokens_are_refused_with_what_they_would_cost_and_the_most_that_fits(model, monkeypatch):
+    with pytest.raises(LimitError, match=r"129 tokens.*0\.3 MB\. At most 24 tokens"):
         capture(model, [1] * 129)
     with pytest.raises(LimitError, match="At most 9 tokens"):
         capture(model, IDS, max_tokens=9)
-    with pytest.raises(LimitError, match="reads at most 24"):
-        capture(model, [1] * 25)
     for wrong in (513, 0, 1.5, None):
         with pytest.raises(LimitError, match="max_tokens"):
             capture(model, IDS, max_tokens=wrong)
+    monkeypatch.setattr(torch, "empty", None)  # refused before anything is allocated
+    monkeypatch.setattr("gpt2demo.inspection.capture.MAX_CAPTURE_BYTES", 20_000)
+    fits = largest_capture(model.config, (), 128)
+    assert capture_bytes(model.config, fits) <= 20_000 < capture_bytes(model.config, fits + 1)
+    with pytest.raises(LimitError, match=f"At most {fits} tokens"):
+        capture(model, [1] * (fits + 1))
     assert hooks(model) == 0
 
 
+def test_gpt2_is_looked_at_whole_within_the_caps():
+    small, xl = preset("gpt2", vocab_size=50_257), preset("gpt2-xl", vocab_size=50_257)
+    for tokens in (128, 512):
+        assert largest_capture(small, ON_REQUEST, tokens) == tokens
+    assert capture_bytes(small, 128) < 20_000_000
+    fits = largest_capture(xl, ON_REQUEST, 512)
+    assert 64 < fits < 512 and capture_bytes(xl, fits, ON_REQUEST) <= MAX_CAPTURE_BYTES
+
+
 def test_the_predicted_cost_is_the_real_one(model):
-    seen = capture(model, IDS, what=ON_REQUEST)
-    arrays = [getattr(seen, name) for name in ("tokens", "attention", "residual", "logits", *ON_REQUEST)]
-    assert capture_bytes(model.config, T, ON_REQUEST) == sum(array.nbytes for array in arrays)
+    for what in ((), ON_REQUEST):
+        seen = capture(model, IDS, what=what)
+        arrays = [array for array in vars(seen).values() if array is not None]
+        assert capture_bytes(model.config, T, what) == sum(array.nbytes for array in arrays)
+
+
+def most_memory(work) -> int:
+    """The most bytes that PyTorch held at once during the work, more than before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as told:
+        work()
+    events = [e for e in told.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return int(np.cumsum([event.nbytes() for event in events]).max())
+
+
+def test_no_more_is_held_than_what_is_returned():
+    config = GPT2Config(vocab_size=41, n_positions=128, n_embd=32, n_layer=6, n_head=8)
+    model, ids = GPT2(config).eval().requires_grad_(False), [1] * 128
+    plain = most_memory(lambda: model.hidden(torch.tensor([ids])))
+    watched = most_memory(lambda: capture(model, ids))
+    one_layer = 4 * 8 * 128 * 128
+    assert watched <= capture_bytes(config, 128) + plain + 4 * one_layer
+    assert watched > capture_bytes(config, 128) > 6 * one_layer
 
 
 @pytest.mark.parametrize("ids", [[], [V], [-1], [1.5]])
@@ -217,21 +293,6 @@ def test_a_layer_that_runs_past_its_hook_is_noticed(model, monkeypatch):
     with pytest.raises(ValueError, match="compiled"):
         capture(model, IDS)
     assert hooks(model) == 0
-
-
-@pytest.mark.parametrize("pattern", ["local", "strided", "global_local"])
-def test_a_pattern_is_captured_as_it_is_computed(pattern):
-    shape = GPT2Config(
-        vocab_size=V, n_positions=24, n_embd=C, n_layer=L, n_head=H, attention=pattern, attention_window=3
-    )
-    model, outputs = make_model(shape, seed=1).eval(), []
-    for block in model.h:
-        block.attn.attend.register_forward_hook(lambda module, args, output: outputs.append(output))
-    seen = capture(model, IDS, what=("values",))
-    for layer in range(L):
-        mixed = seen.attention[layer] @ seen.values[layer]
-        assert np.abs(mixed - outputs[layer][0].numpy()).max() < 1e-6
-    assert seen.attention[0, 0, 9, 5] == 0 or pattern != "local"
 
 
 @pytest.mark.parametrize("architecture", ["lstm", "bigram"])

@@ -99,7 +99,7 @@ def test_what_is_drawn_is_what_the_model_computes(tab: AttentionTab, services: S
     sent = np.frombuffer(base64.b64decode(grid_of(values, tab)["tri"]), dtype=np.uint8).reshape(2, 2, -1)
     rows, columns = np.tril_indices(len(ids))
     assert np.abs((sent / 255) ** 2 - expected[:, :, rows, columns]).max() < 0.005
-    probabilities = torch.tensor(capture(loaded.model, ids).logits[-1]).double().softmax(-1)
+    probabilities = torch.tensor(capture(loaded.model, ids, what=["logits"]).logits[-1]).double().softmax(-1)
     shares = [float(share) for share in re.findall(r"<td>([\d.]+) %</td>", values[tab.next])]
     best = sorted((100 * probabilities).tolist(), reverse=True)[: len(shares)]
     assert len(shares) == 8 and np.abs(np.subtract(shares, best)).max() < 0.06
@@ -145,7 +145,7 @@ def test_a_text_that_is_too_long_for_the_next_model_is_shown_in_part(tab: Attent
 def test_beyond_the_limit_the_first_part_is_offered(tab: AttentionTab):
     text = "the cat sat on the mat, and the dog sat"
     values = named(tab, tab.look("starter", text, {"text": TYPED}))
-    assert "This model reads at most 16 at once." in values[tab.note]
+    assert "At most 16 tokens of this model are looked at at once" in values[tab.note]
     assert values[tab.offer].value == words.OFFER.format(tokens=16) and values[tab.offer].visible
     assert all(skipped(values[part]) for part in (tab.text, tab.grid, tab.strip, tab.next))
     taken = named(tab, tab.look_at_part("starter", values[tab.seen]))
