@@ -23,10 +23,10 @@ class Frame(NamedTuple):
     """One message."""
 
     head: dict[str, Any]
-    payload: memoryview
+    payload: bytes
 
 
-def send(pipe: BinaryIO, head: Mapping[str, Any], payload: Sequence[bytes | memoryview] = ()) -> None:
+def send(pipe: BinaryIO, head: Mapping[str, Any], payload: Sequence[bytes] = ()) -> None:
     """Writes a message into a pipe. Raises OSError where nobody reads any more."""
     words = json.dumps(head).encode()
     pipe.write(SIZES.pack(len(words), sum(map(len, payload))))
@@ -45,7 +45,7 @@ def receive(pipe: BinaryIO) -> Frame | None:
     head, payload = pipe.read(words), pipe.read(size)
     if len(head) < words or len(payload) < size:
         return None
-    return Frame(json.loads(head), memoryview(payload))
+    return Frame(json.loads(head), payload)
 
 
 class Told(NamedTuple):

@@ -128,17 +128,16 @@ class RemoteEngine:
     def loading(self) -> tuple[dict[str, Any], list[bytes]]:
         """The command that makes this engine there, with all that it needs."""
         weights = safetensors.torch.save({n: t.contiguous() for n, t in to_gpt2_tensors(self.model).items()})
-        table = [self.tokenizer.token_bytes(id_) for id_ in range(self.tokenizer.vocab_size)]
+        table = (self.tokenizer.token_bytes(id_) for id_ in range(self.tokenizer.vocab_size))
         head = {
             "do": "load",
             "key": self.key,
             "config": self.model.config.to_json(),
             "precision": self.precision,
             "threads": self.threads,
-            "weights": len(weights),
-            "lengths": [len(part) for part in table],
+            "tokens": [part.decode("latin-1") for part in table],  # a character for each byte
         }
-        return head, [weights, *table]
+        return head, [weights]
 
 
 class Writer:
@@ -243,12 +242,12 @@ class Writer:
             engine = self._loaded.get(int(key))
             if engine is not None:
                 engine.company = company
-        place = 0
+        place, payload = 0, memoryview(frame.payload)
         for news in frame.head["texts"]:
             with self._guard:
                 stream = self._streams.get(news["id"])
             size = news.get("width", 0) + news.get("logits", 0)
-            part = frame.payload[place : (place := place + size * len(news.get("cuts", ())))]
+            part = payload[place : (place := place + size * len(news.get("cuts", ())))]
             if stream is not None:
                 self._tell(stream, news, part)
 

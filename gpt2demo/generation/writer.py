@@ -59,24 +59,20 @@ class _Office:
         head = frame.head
         getattr(self, f"_{head['do']}")(head, frame.payload)
 
-    def _load(self, head: dict[str, Any], payload: memoryview) -> None:
-        weights, table = payload[: head["weights"]], payload[head["weights"] :]
+    def _load(self, head: dict[str, Any], weights: bytes) -> None:
         model = make_model(GPT2Config.from_json(head["config"])).eval()
-        load_gpt2_tensors(model, safetensors.torch.load(bytes(weights)))
+        load_gpt2_tensors(model, safetensors.torch.load(weights))
         made = packed(model.requires_grad_(False), head["precision"])
-        ends = [0]
-        for length in head["lengths"]:
-            ends.append(ends[-1] + length)
-        self.tables[head["key"]] = [bytes(table[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+        self.tables[head["key"]] = [token.encode("latin-1") for token in head["tokens"]]
         self.engines[head["key"]] = Engine(made, threads=head["threads"] or self.threads)
 
-    def _drop(self, head: dict[str, Any], _: memoryview) -> None:
+    def _drop(self, head: dict[str, Any], _: bytes) -> None:
         self.tables.pop(head["key"], None)
         engine = self.engines.pop(head["key"], None)
         if engine is not None:
             engine.close()
 
-    def _write(self, head: dict[str, Any], _: memoryview) -> None:
+    def _write(self, head: dict[str, Any], _: bytes) -> None:
         try:
             engine = self.engines[head["key"]]
             config = SamplingConfig(**head["config"])
@@ -96,7 +92,7 @@ class _Office:
             self.texts[head["id"]] = _Text(stream, head["key"])
         self.busy.set()
 
-    def _leave(self, head: dict[str, Any], _: memoryview) -> None:
+    def _leave(self, head: dict[str, Any], _: bytes) -> None:
         with self.guard:
             text = self.texts.pop(head["id"], None)
         if text is not None:
@@ -175,6 +171,7 @@ def main() -> None:
             office.do(frame)
         except Exception:  # a model that could not be loaded: who wants a text of it will be told
             traceback.print_exc()
+        del frame  # which may hold all weights of a model
     os._exit(0)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 import torch
 from gradio_client import Client
@@ -214,7 +215,7 @@ def test_words_are_written_with_spaces_between_them(loaded: LoadedModel) -> None
             logprob_sampled=0.0,
             rank=1,
             entropy=0.0,
-            likeliest=Likeliest([id_], [0.0], [0.0], [0.0], [0], [0.0]),
+            likeliest=Likeliest(np.array([[id_], [0], [0], [0], [0], [0]], np.float64)),
         )
         for i, id_ in enumerate(tokenizer.encode("sat, and sat"))
     )
